@@ -1,0 +1,516 @@
+//! Delivery: one message to one Session, at once if its connection can take it, else by its queue.
+//!
+//! Everything that a client receives goes through [`Engine::deliver_to`] or [`Engine::pump`]: live,
+//! queued, retained, Will and shared messages alike. So the right to read is checked here, and nowhere else.
+
+use std::sync::Arc;
+
+use dunlin_packet::mutant::{self, Mutant};
+use dunlin_packet::publish_wire::PublishHeader;
+use dunlin_packet::{PacketId, PropertiesBuf, Property, ProtocolVersion, QoS};
+use dunlin_protocol::Timestamp;
+use dunlin_protocol::aliases::AliasUse;
+use dunlin_route::{GroupKey, Merged, SessionKey, Target};
+
+use crate::authorize::Access;
+use crate::commit::Draft;
+use crate::connection::{Connection, Live, Stage};
+use crate::engine::{Engine, mark};
+use crate::io::{Event, qos};
+use crate::limits::PAYLOAD_BY_REFERENCE_MIN;
+use crate::message::Incoming;
+use crate::metrics::DropReason;
+use crate::outgoing::BufferPool;
+use crate::record::Record;
+use crate::session::{Queued, Session};
+
+/// How a message goes to one receiver.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery<'a> {
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) dup: bool,
+    pub(crate) packet_id: Option<PacketId>,
+    pub(crate) ids: &'a [u32],
+}
+
+/// What became of a message for one Session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is on its way, or waits.
+    Taken,
+    /// It was discarded, and counted.
+    Dropped(DropReason),
+}
+
+impl Engine {
+    /// Delivers to one target of a route. True if the Session took the message.
+    #[inline]
+    pub(crate) fn deliver(
+        &mut self,
+        target: &Target,
+        incoming: &mut Incoming<'_>,
+        from: Option<SessionKey>,
+        draft: Option<&mut Draft>,
+        now: Timestamp,
+    ) -> bool {
+        let mut merged = &target.merged;
+        // v5[MQTT-3.8.3-3]
+        if let Some(own) = &target.for_publisher
+            && from == Some(target.session)
+            && !mutant::is_active(Mutant::IgnoreNoLocal)
+        {
+            match &**own {
+                Some(rest) => merged = rest,
+                None => return false,
+            }
+        }
+        self.deliver_to(target.session, merged, incoming, None, draft, now) == Outcome::Taken
+    }
+
+    /// Delivers to one Session.
+    pub(crate) fn deliver_to(
+        &mut self,
+        key: SessionKey,
+        merged: &Merged,
+        incoming: &mut Incoming<'_>,
+        group: Option<GroupKey>,
+        draft: Option<&mut Draft>,
+        now: Timestamp,
+    ) -> Outcome {
+        let Some(session) = self.sessions.get_mut(key.slot as usize).filter(|s| s.key == key) else {
+            return Outcome::Dropped(DropReason::SessionEnded);
+        };
+        if let Some(authorizer) = &self.authorizer
+            && !authorizer.allows(&session.principal, &session.client_id, Access::Read, incoming.topic)
+        {
+            self.metrics.drop(DropReason::NotAuthorized);
+            return Outcome::Dropped(DropReason::NotAuthorized);
+        }
+        // v5[MQTT-3.8.4-8], v5[MQTT-3.3.4-2]
+        let granted = qos(merged.qos);
+        let upgrade = self.limits.upgrade_outgoing_qos || mutant::is_active(Mutant::DowngradeIgnored);
+        let qos = if upgrade { granted } else { incoming.qos.min(granted) };
+        // v5[MQTT-3.3.1-12], v5[MQTT-3.3.1-13]
+        let keep = merged.retain_as_published || mutant::is_active(Mutant::RetainFlagKeptWithoutRap);
+        let retain = incoming.retain && keep;
+        if incoming.retain_version != 0 {
+            session.cursors.iter_mut().for_each(|cursor| cursor.saw_live(incoming));
+        }
+        let ids = if mutant::is_active(Mutant::SubscriptionIdsDropped) { &[] } else { merged.subscription_ids.as_slice() };
+        let delivery = Delivery { qos, retain, dup: false, packet_id: None, ids };
+        let Some(slot) = session.connection else {
+            return self.deliver_later(key, delivery, merged, incoming, group, draft);
+        };
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return Outcome::Dropped(DropReason::SessionEnded);
+        };
+        let room = connection.outgoing.len() < self.limits.outgoing_bytes_max as usize;
+        let acknowledged = connection.live().is_some_and(|live| live.acknowledged);
+        let free = acknowledged && room && session.queue.is_empty();
+        if qos == QoS::AtMostOnce {
+            if !free {
+                return self.deliver_later(key, delivery, merged, incoming, group, draft);
+            }
+            let sent = write_publish(connection, &mut self.pool, &mut self.shapes, &mut self.scratch, incoming, delivery, now);
+            mark(connection, slot, &mut self.writable);
+            return self.count(sent);
+        }
+        let bytes = incoming.payload.len() as u32;
+        if !free || !session.outbound.may_send(session.next_sequence, bytes) {
+            return self.deliver_later(key, delivery, merged, incoming, group, draft);
+        }
+        let sequence = session.next_sequence;
+        session.next_sequence += 1;
+        let delivery = Delivery { packet_id: Some(dunlin_protocol::outbound::packet_id_of(sequence)), ..delivery };
+        let sent = write_publish(connection, &mut self.pool, &mut self.shapes, &mut self.scratch, incoming, delivery, now);
+        if sent == Sent::Yes {
+            let message = Arc::clone(incoming.share());
+            let queued = Queued { message, sequence, qos, retain, ids: merged.subscription_ids.clone(), group };
+            note_queued(self.durable, session, &queued, draft);
+            session.outbound.sent(sequence, qos == QoS::ExactlyOnce, bytes, queued);
+        }
+        mark(connection, slot, &mut self.writable);
+        self.count(sent)
+    }
+
+    fn count(&mut self, sent: Sent) -> Outcome {
+        match sent {
+            Sent::Yes => {
+                self.metrics.publish_sent += 1;
+                Outcome::Taken
+            }
+            // v5[MQTT-3.1.2-25]: as if it had been sent.
+            Sent::TooLarge => {
+                self.metrics.drop(DropReason::TooLarge);
+                Outcome::Dropped(DropReason::TooLarge)
+            }
+        }
+    }
+
+    /// Puts a message into the queue of a Session that is away, or whose connection is not ready for it.
+    fn deliver_later(
+        &mut self,
+        key: SessionKey,
+        delivery: Delivery<'_>,
+        merged: &Merged,
+        incoming: &mut Incoming<'_>,
+        group: Option<GroupKey>,
+        draft: Option<&mut Draft>,
+    ) -> Outcome {
+        let Some(session) = self.sessions.get_mut(key.slot as usize) else {
+            return Outcome::Dropped(DropReason::SessionEnded);
+        };
+        let away = session.connection.is_none();
+        let reason = if away && delivery.qos == QoS::AtMostOnce && !self.limits.queue_qos0 {
+            DropReason::Offline
+        } else if !session.queue.has_room(&self.limits, incoming.payload.len()) {
+            DropReason::QueueFull
+        } else {
+            let sequence = session.next_sequence;
+            session.next_sequence += u64::from(delivery.qos > QoS::AtMostOnce);
+            let queued = Queued {
+                message: Arc::clone(incoming.share()),
+                sequence,
+                qos: delivery.qos,
+                retain: delivery.retain,
+                ids: merged.subscription_ids.clone(),
+                group,
+            };
+            note_queued(self.durable, session, &queued, draft);
+            session.queue.push(queued);
+            return Outcome::Taken;
+        };
+        self.metrics.drop(reason);
+        if reason == DropReason::QueueFull && !std::mem::replace(&mut session.dropping, true) {
+            let client_id = Arc::clone(&session.client_id);
+            self.event(Event::Dropping { client_id, reason });
+        }
+        Outcome::Dropped(reason)
+    }
+
+    /// Bytes have left a connection: its queue may go on.
+    pub(crate) fn written(&mut self, key: crate::io::ConnectionKey, bytes: usize, now: Timestamp) {
+        let Some(connection) = self.connections.get_mut(key.slot as usize).filter(|c| c.serial == key.serial) else {
+            return;
+        };
+        connection.outgoing.advance(bytes, &mut self.pool);
+        if connection.outgoing.len() < self.limits.outgoing_bytes_max as usize / 2
+            && let Some(live) = connection.live()
+        {
+            let session = live.session;
+            self.pump(session, now);
+        }
+    }
+
+    /// Sends what waits for a Session while its connection, its quota and its buffer allow: first what an
+    /// earlier connection left in flight, then the queue, and retained messages in between.
+    pub(crate) fn pump(&mut self, slot: u32, now: Timestamp) {
+        let mut retained_next = false;
+        loop {
+            let Some(session) = self.sessions.get_mut(slot as usize) else { return };
+            let quiet = session.queue.is_empty() && session.cursors.is_empty() && !session.outbound.is_resending();
+            if quiet {
+                session.dropping = false;
+                return;
+            }
+            let Some(at) = session.connection else { return };
+            let Some(connection) = self.connections.get_mut(at as usize) else { return };
+            let ready = connection.live().is_some_and(|live| live.acknowledged);
+            if !ready || connection.outgoing.len() >= self.limits.outgoing_bytes_max as usize {
+                return;
+            }
+            if self.resend_one(slot, at, now) {
+                continue;
+            }
+            let from_retained = retained_next && self.pump_retained(slot, now);
+            retained_next = !from_retained;
+            if !from_retained && !self.pump_queue(slot, at, now) && !self.pump_retained(slot, now) {
+                return;
+            }
+        }
+    }
+
+    /// Sends one message again. False if none is due.
+    fn resend_one(&mut self, slot: u32, at: u32, now: Timestamp) -> bool {
+        let (Some(session), Some(connection)) =
+            (self.sessions.get_mut(slot as usize), self.connections.get_mut(at as usize))
+        else {
+            return false;
+        };
+        let Some(flight) = session.outbound.next_resend() else { return false };
+        let sequence = flight.sequence;
+        let Some(queued) = &flight.message else {
+            // v5[MQTT-4.3.3-7]: only PUBREL is owed.
+            if !mutant::is_active(Mutant::PubrelNotResent) {
+                self.write_pubrel(at, sequence);
+            }
+            return true;
+        };
+        let delivery = Delivery {
+            qos: queued.qos,
+            retain: queued.retain,
+            // v5[MQTT-3.3.1-1]
+            dup: !mutant::is_active(Mutant::DupNeverSet),
+            packet_id: Some(dunlin_protocol::outbound::packet_id_of(sequence)),
+            ids: queued.ids.as_slice(),
+        };
+        let mut incoming = queued.message.as_incoming();
+        self.shapes.begin(false);
+        let sent = write_publish(connection, &mut self.pool, &mut self.shapes, &mut self.scratch, &mut incoming, delivery, now);
+        mark(connection, at, &mut self.writable);
+        if sent == Sent::TooLarge {
+            session.outbound.abandon(sequence);
+        }
+        self.count(sent);
+        true
+    }
+
+    /// Sends the head of the queue. False if it has to wait.
+    fn pump_queue(&mut self, slot: u32, at: u32, now: Timestamp) -> bool {
+        let (Some(session), Some(connection)) =
+            (self.sessions.get_mut(slot as usize), self.connections.get_mut(at as usize))
+        else {
+            return false;
+        };
+        let Some(head) = session.queue.front() else { return false };
+        let bytes = head.message.payload().len() as u32;
+        let expired = head.message.is_expired(now);
+        let later = head.qos > QoS::AtMostOnce && !session.outbound.may_send(head.sequence, bytes);
+        if later && !expired {
+            return false;
+        }
+        let Some(queued) = session.queue.pop() else { return false };
+        let durable = self.durable && session.is_durable() && queued.qos > QoS::AtMostOnce;
+        let gone = Record::QueuedEnded { client_id: Arc::clone(&session.client_id), sequence: queued.sequence };
+        // v5[MQTT-3.3.2-5]; and a right that was taken away stops the next message.
+        let allowed = self.authorizer.as_ref().is_none_or(|authorizer| {
+            authorizer.allows(&session.principal, &session.client_id, Access::Read, &queued.message.topic)
+        });
+        if expired || !allowed {
+            self.metrics.drop(if expired { DropReason::Expired } else { DropReason::NotAuthorized });
+            if durable {
+                self.commit_lazily(vec![gone]);
+            }
+            return true;
+        }
+        let packet_id = (queued.qos > QoS::AtMostOnce).then(|| dunlin_protocol::outbound::packet_id_of(queued.sequence));
+        let mut ids = queued.ids.as_slice();
+        if mutant::is_active(Mutant::SubscriptionIdsDropped) {
+            ids = &[];
+        }
+        let delivery = Delivery { qos: queued.qos, retain: queued.retain, dup: false, packet_id, ids };
+        let message = Arc::clone(&queued.message);
+        let mut incoming = message.as_incoming();
+        self.shapes.begin(false);
+        let sent = write_publish(connection, &mut self.pool, &mut self.shapes, &mut self.scratch, &mut incoming, delivery, now);
+        mark(connection, at, &mut self.writable);
+        if sent == Sent::Yes && queued.qos > QoS::AtMostOnce {
+            session.outbound.sent(queued.sequence, queued.qos == QoS::ExactlyOnce, bytes, queued);
+        } else if sent == Sent::TooLarge && durable {
+            self.commit_lazily(vec![gone]);
+        }
+        self.count(sent);
+        true
+    }
+}
+
+/// The durable part of a message in a queue: its body and its place, if the Session outlives its connection.
+fn note_queued(durable: bool, session: &Session, queued: &Queued, draft: Option<&mut Draft>) {
+    let Some(draft) = draft.filter(|_| durable && session.is_durable() && queued.qos > QoS::AtMostOnce) else { return };
+    draft.body(&queued.message);
+    draft.records.push(Record::Queued {
+        client_id: Arc::clone(&session.client_id),
+        sequence: queued.sequence,
+        origin: queued.message.origin,
+        qos: queued.qos,
+        retain: queued.retain,
+        identifiers: queued.ids.as_slice().into(),
+        share: None,
+    });
+}
+
+/// Whether a packet went into the outgoing buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Yes,
+    TooLarge,
+}
+
+/// Packets of this turn's fan-out that are already encoded, by shape; a packet id is patched.
+#[derive(Debug, Default)]
+pub(crate) struct Shapes {
+    active: bool,
+    used: usize,
+    list: Vec<Shape>,
+}
+
+#[derive(Debug)]
+struct Shape {
+    v5: bool,
+    qos: QoS,
+    retain: bool,
+    bytes: Vec<u8>,
+    packet_id_at: usize,
+}
+
+/// More shapes than these are encoded one by one.
+const SHAPES_MAX: usize = 8;
+
+impl Shapes {
+    /// Starts a message; only with several receivers is an encoded packet worth keeping.
+    pub(crate) fn begin(&mut self, fan_out: bool) {
+        self.active = fan_out;
+        self.used = 0;
+    }
+
+    fn find(&self, v5: bool, delivery: &Delivery<'_>) -> Option<&Shape> {
+        let known = self.list.get(..self.used).unwrap_or_default();
+        known.iter().find(|s| s.v5 == v5 && s.qos == delivery.qos && s.retain == delivery.retain)
+    }
+
+    fn slot(&mut self) -> Option<&mut Shape> {
+        if self.used == SHAPES_MAX {
+            return None;
+        }
+        if self.used == self.list.len() {
+            let empty = Shape { v5: false, qos: QoS::AtMostOnce, retain: false, bytes: Vec::new(), packet_id_at: 0 };
+            self.list.push(empty);
+        }
+        self.used += 1;
+        self.list.get_mut(self.used - 1)
+    }
+}
+
+/// Encodes one PUBLISH into a connection's outgoing buffer.
+#[inline]
+pub(crate) fn write_publish(
+    connection: &mut Connection,
+    pool: &mut BufferPool,
+    shapes: &mut Shapes,
+    scratch: &mut Vec<u8>,
+    incoming: &mut Incoming<'_>,
+    delivery: Delivery<'_>,
+    now: Timestamp,
+) -> Sent {
+    let Stage::Live(live) = &mut connection.stage else { return Sent::TooLarge };
+    let v5 = live.version.is_v5();
+    let by_reference = incoming.payload.len() >= PAYLOAD_BY_REFERENCE_MIN;
+    let plain = delivery.ids.is_empty() && !live.outbound_aliases.is_enabled() && !delivery.dup && !by_reference;
+    let packet_size_max = packet_size_max(live);
+    if plain && shapes.active {
+        if let Some(shape) = shapes.find(v5, &delivery) {
+            if shape.bytes.len() > packet_size_max {
+                return Sent::TooLarge;
+            }
+            let buffer = connection.outgoing.buffer(pool);
+            let start = buffer.len();
+            buffer.extend_from_slice(&shape.bytes);
+            patch_packet_id(buffer, start + shape.packet_id_at, delivery.packet_id);
+            return Sent::Yes;
+        }
+        let header = header(live.version, incoming, &delivery, incoming.topic, &[]);
+        if header.packet_len() <= packet_size_max
+            && incoming.expires_at.is_none()
+            && let Some(shape) = shapes.slot()
+        {
+            (shape.v5, shape.qos, shape.retain) = (v5, delivery.qos, delivery.retain);
+            shape.bytes.clear();
+            shape.packet_id_at = header.put(&mut shape.bytes);
+            shape.bytes.extend_from_slice(incoming.payload);
+            connection.outgoing.buffer(pool).extend_from_slice(&shape.bytes);
+            return Sent::Yes;
+        }
+    }
+    write_single(connection, pool, scratch, incoming, delivery, now)
+}
+
+/// Encodes one PUBLISH with whatever this receiver alone has: alias, Subscription Identifiers, expiry.
+fn write_single(
+    connection: &mut Connection,
+    pool: &mut BufferPool,
+    scratch: &mut Vec<u8>,
+    incoming: &mut Incoming<'_>,
+    delivery: Delivery<'_>,
+    now: Timestamp,
+) -> Sent {
+    let Stage::Live(live) = &mut connection.stage else { return Sent::TooLarge };
+    scratch.clear();
+    let mut topic: &str = incoming.topic;
+    let mut new_alias = None;
+    if live.version.is_v5() {
+        let alias = live.outbound_aliases.plan(topic);
+        let expiry = incoming.expiry_left_s(now);
+        if alias != AliasUse::None || expiry.is_some() || !delivery.ids.is_empty() {
+            own_properties(scratch, alias, expiry, delivery.ids);
+        }
+        match alias {
+            AliasUse::None => {}
+            AliasUse::New(alias) => new_alias = Some(alias),
+            AliasUse::Known(_) => topic = "",
+        }
+    }
+    let header = header(live.version, incoming, &delivery, topic, scratch);
+    // v5[MQTT-3.1.2-24]
+    if header.packet_len() > packet_size_max(live) {
+        return Sent::TooLarge;
+    }
+    if let Some(alias) = new_alias {
+        live.outbound_aliases.sent(incoming.topic, alias);
+    }
+    header.put(connection.outgoing.buffer(pool));
+    if incoming.payload.len() >= PAYLOAD_BY_REFERENCE_MIN {
+        let message = Arc::clone(incoming.share());
+        connection.outgoing.push_payload(&message);
+    } else {
+        connection.outgoing.buffer(pool).extend_from_slice(incoming.payload);
+    }
+    Sent::Yes
+}
+
+fn packet_size_max(live: &Live) -> usize {
+    if mutant::is_active(Mutant::PacketTooLargeSent) { usize::MAX } else { live.packet_size_max as usize }
+}
+
+fn header<'a>(
+    version: ProtocolVersion,
+    incoming: &Incoming<'a>,
+    delivery: &Delivery<'_>,
+    topic: &'a str,
+    own_properties: &'a [u8],
+) -> PublishHeader<'a> {
+    PublishHeader {
+        dup: delivery.dup,
+        qos: delivery.qos,
+        retain: delivery.retain,
+        topic,
+        packet_id: delivery.packet_id,
+        version,
+        own_properties,
+        forwarded: incoming.forwarded,
+        payload_len: incoming.payload.len(),
+    }
+}
+
+/// Encodes the properties that differ per receiver.
+fn own_properties(out: &mut Vec<u8>, alias: AliasUse, expiry_s: Option<u32>, ids: &[u32]) {
+    let mut own = PropertiesBuf::new();
+    // v5[MQTT-3.3.2-6]
+    if let Some(seconds) = expiry_s {
+        own.push(Property::MessageExpiryInterval(seconds));
+    }
+    if let AliasUse::New(alias) | AliasUse::Known(alias) = alias {
+        own.push(Property::TopicAlias(alias));
+    }
+    // v5[MQTT-3.3.4-3], v5[MQTT-3.3.4-4]
+    ids.iter().for_each(|id| own.push(Property::SubscriptionIdentifier(*id)));
+    out.extend_from_slice(own.as_properties().as_bytes());
+}
+
+fn patch_packet_id(buffer: &mut [u8], at: usize, packet_id: Option<PacketId>) {
+    if let Some(id) = packet_id
+        && let Some(place) = buffer.get_mut(at..at + 2)
+    {
+        place.copy_from_slice(&id.get().to_be_bytes());
+    }
+}

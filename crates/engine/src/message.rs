@@ -1,0 +1,173 @@
+//! An Application Message inside the broker.
+
+use std::sync::Arc;
+
+use dunlin_packet::QoS;
+use dunlin_protocol::Timestamp;
+
+/// Who published: what later decisions and records need of the publisher.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Publisher {
+    /// Its Client Identifier.
+    pub client_id: Arc<str>,
+    /// Its user name, if it gave one.
+    pub user_name: Option<Arc<str>>,
+    /// Where it came from, as text for logs; empty if unknown.
+    pub address: Arc<str>,
+}
+
+/// Where a message entered the broker: the publisher's partition and its running number there.
+/// Unique, so that a destination can tell what it has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// Partition of the publisher's Client Identifier.
+    pub partition: u16,
+    /// Number within the partition's worker, rising.
+    pub sequence: u64,
+}
+
+/// An Application Message that outlives the packet that brought it. Shared by all who wait for it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Topic Name, without alias.
+    pub topic: Arc<str>,
+    /// The properties that are passed on, encoded and in their order, then the payload.
+    body: Box<[u8]>,
+    properties_len: u32,
+    /// QoS that it was published with.
+    pub qos: QoS,
+    /// RETAIN as published.
+    pub retain: bool,
+    /// When it is worth nothing any more.
+    pub expires_at: Option<Timestamp>,
+    /// Who published it.
+    pub publisher: Arc<Publisher>,
+    /// Where it entered.
+    pub origin: Origin,
+    /// Its place among the changes of retained messages; 0 if RETAIN is not set.
+    pub retain_version: u64,
+}
+
+impl Message {
+    /// Copies an incoming message to the heap.
+    #[must_use]
+    pub fn from_incoming(incoming: &Incoming<'_>) -> Self {
+        let mut body = Vec::with_capacity(incoming.forwarded.len() + incoming.payload.len());
+        body.extend_from_slice(incoming.forwarded);
+        body.extend_from_slice(incoming.payload);
+        Self {
+            topic: Arc::clone(incoming.topic),
+            body: body.into_boxed_slice(),
+            properties_len: incoming.forwarded.len() as u32,
+            qos: incoming.qos,
+            retain: incoming.retain,
+            expires_at: incoming.expires_at,
+            publisher: Arc::clone(incoming.publisher),
+            origin: incoming.origin,
+            retain_version: incoming.retain_version,
+        }
+    }
+
+    /// The Application Message's payload.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.body.get(self.properties_len as usize..).unwrap_or_default()
+    }
+
+    /// The encoded properties that go on to every receiver.
+    #[must_use]
+    pub fn forwarded(&self) -> &[u8] {
+        self.body.get(..self.properties_len as usize).unwrap_or_default()
+    }
+
+    /// Whether its Message Expiry Interval has passed.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// The view that delivery works on.
+    #[must_use]
+    pub fn as_incoming(self: &Arc<Self>) -> Incoming<'_> {
+        Incoming {
+            topic: &self.topic,
+            forwarded: self.forwarded(),
+            payload: self.payload(),
+            qos: self.qos,
+            retain: self.retain,
+            expires_at: self.expires_at,
+            publisher: &self.publisher,
+            origin: self.origin,
+            retain_version: self.retain_version,
+            shared: Some(Arc::clone(self)),
+        }
+    }
+}
+
+/// A message on its way through one turn: borrowed from the packet that brought it, and copied to the heap
+/// only when somebody has to keep it.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// Topic Name, without alias.
+    pub topic: &'a Arc<str>,
+    /// Encoded properties that are passed on.
+    pub forwarded: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// QoS that it was published with.
+    pub qos: QoS,
+    /// RETAIN as published.
+    pub retain: bool,
+    /// When it is worth nothing any more.
+    pub expires_at: Option<Timestamp>,
+    /// Who published it.
+    pub publisher: &'a Arc<Publisher>,
+    /// Where it entered.
+    pub origin: Origin,
+    /// Its place among the changes of retained messages; 0 if RETAIN is not set.
+    pub retain_version: u64,
+    shared: Option<Arc<Message>>,
+}
+
+impl<'a> Incoming<'a> {
+    /// A message that is still only a packet.
+    #[must_use]
+    pub fn new(topic: &'a Arc<str>, publisher: &'a Arc<Publisher>, origin: Origin) -> Self {
+        Self {
+            topic,
+            forwarded: &[],
+            payload: &[],
+            qos: QoS::AtMostOnce,
+            retain: false,
+            expires_at: None,
+            publisher,
+            origin,
+            retain_version: 0,
+            shared: None,
+        }
+    }
+
+    /// The message on the heap, made at the first call.
+    pub fn share(&mut self) -> &Arc<Message> {
+        if self.shared.is_none() {
+            self.shared = Some(Arc::new(Message::from_incoming(self)));
+        }
+        match &self.shared {
+            Some(message) => message,
+            None => unreachable!("set above"),
+        }
+    }
+
+    /// The message on the heap, if somebody has asked for it.
+    #[must_use]
+    pub fn shared(&self) -> Option<&Arc<Message>> {
+        self.shared.as_ref()
+    }
+
+    /// Seconds of its Message Expiry Interval that are left, rounded up; `None` without expiry.
+    #[must_use]
+    pub fn expiry_left_s(&self, now: Timestamp) -> Option<u32> {
+        let left = self.expires_at?.millis_since(now).div_ceil(1000);
+        Some(u32::try_from(left).unwrap_or(u32::MAX))
+    }
+}

@@ -1,0 +1,453 @@
+//! A PUBLISH of a client: connection rules, authorization, routing, acknowledgement.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use dunlin_packet::mutant::{self, Mutant};
+use dunlin_packet::{Properties, PropertiesBuf, Property, Publish, QoS, ReasonCode};
+use dunlin_protocol::aliases::AliasError;
+use dunlin_protocol::inbound::Overrun;
+use dunlin_protocol::{AckKind, Timestamp};
+use dunlin_route::{GroupKey, SessionKey, Target, TopicShards};
+
+use crate::commit::{After, Draft};
+use crate::connection::PendingAck;
+use crate::engine::Engine;
+use crate::io::{Event, Handover, ReplyTo};
+use crate::limits::QueueFull;
+use crate::message::{Incoming, Message};
+use crate::metrics::DropReason;
+use crate::partition::{partition_of, worker_of};
+use crate::receive::publish_kind;
+use crate::record::Record;
+
+/// Where messages of one Topic Name go, cut up by worker.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) topic: Arc<str>,
+    pub(crate) generation: u64,
+    pub(crate) shards: TopicShards,
+    /// Sessions of this worker.
+    pub(crate) local: Arc<[Target]>,
+    /// Sessions of others, by worker.
+    pub(crate) remote: Box<[(u16, Arc<[Target]>)]>,
+    pub(crate) groups: Box<[GroupKey]>,
+}
+
+impl Resolved {
+    fn is_empty(&self) -> bool {
+        self.local.is_empty() && self.remote.is_empty() && self.groups.is_empty()
+    }
+}
+
+/// The Topic Name has more levels than `max_topic_levels`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TooManyLevels;
+
+impl Engine {
+    pub(crate) fn publish_received(&mut self, slot: u32, publish: &Publish<'_>, now: Timestamp) {
+        self.metrics.publish_received += 1;
+        let Some(connection) = self.connections.get(slot as usize) else { return };
+        let offer = &connection.offer;
+        if publish.qos > offer.maximum_qos {
+            return self.end_by_server(slot, ReasonCode::QoSNotSupported, "QoS above max_qos", now);
+        }
+        if publish.retain && !offer.retain_available {
+            return self.end_by_server(slot, ReasonCode::RetainNotSupported, "RETAIN is switched off", now);
+        }
+        let receive_maximum = offer.receive_maximum;
+        let Some(live) = connection.live() else { return };
+        let session = live.session;
+        let publisher = Arc::clone(&live.publisher);
+        let resolved = match self.resolve_published(slot, publish) {
+            Ok(resolved) => resolved,
+            Err((reason, why)) => return self.end_by_server(slot, reason, why, now),
+        };
+        let Some(state) = self.sessions.get_mut(session as usize) else { return };
+        let key = state.key;
+        if publish.qos == QoS::ExactlyOnce
+            && let Some(id) = publish.packet_id
+        {
+            if !state.inbound.hold(id) && !mutant::is_active(Mutant::Qos2DuplicateDelivered) {
+                return self.acknowledge(slot, AckKind::Pubrec, PendingAck::Pubrec(id, ReasonCode::Success));
+            }
+            match state.inbound.check_quota(receive_maximum, self.limits.receive_maximum_strict) {
+                Overrun::Accept => {}
+                Overrun::Warn => {
+                    let client_id = Arc::clone(&publisher.client_id);
+                    self.event(Event::ReceiveMaximumExceeded { client_id, receive_maximum });
+                }
+                Overrun::Disconnect => {
+                    let why = "more open PUBLISH packets than Receive Maximum";
+                    return self.end_by_server(slot, ReasonCode::ReceiveMaximumExceeded, why, now);
+                }
+            }
+        }
+        if let Some((reason, dropped)) = self.check_content(session, &resolved.topic, publish) {
+            return self.refuse_publish(slot, session, publish, reason, dropped, now);
+        }
+        let mut scratch = std::mem::take(&mut self.forwarded_scratch);
+        let origin = self.origin(key.partition);
+        let mut incoming = Incoming::new(&resolved.topic, &publisher, origin);
+        incoming.payload = publish.payload;
+        incoming.forwarded = forwarded(publish.properties, &mut scratch);
+        incoming.qos = publish.qos;
+        incoming.retain = publish.retain;
+        if !publish.properties.is_empty()
+            && let Some(seconds) = publish.properties.message_expiry_interval()
+        {
+            incoming.expires_at = Some(now.plus_seconds(u64::from(seconds)));
+        }
+        self.publish_from(slot, &resolved, &mut incoming, key, publish, now);
+        scratch.clear();
+        self.forwarded_scratch = scratch;
+    }
+
+    /// Routes a client's message and acknowledges it, now or when its effects are safe.
+    fn publish_from(
+        &mut self,
+        slot: u32,
+        resolved: &Rc<Resolved>,
+        incoming: &mut Incoming<'_>,
+        key: SessionKey,
+        publish: &Publish<'_>,
+        now: Timestamp,
+    ) {
+        let kind = publish_kind(publish.qos);
+        let waits = self.durable || (self.limits.queue_full == QueueFull::Reject && kind.is_some());
+        if !waits {
+            let taken = self.route(resolved, incoming, Some(key), Some(slot), None, now);
+            if let (Some(kind), Some(id)) = (kind, publish.packet_id) {
+                let reason = if taken { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
+                self.acknowledge(slot, kind, PendingAck::publish(kind, id, reason));
+            }
+            return;
+        }
+        let mut draft = self.jobs.draft(self.worker);
+        self.route(resolved, incoming, Some(key), Some(slot), Some(&mut draft), now);
+        if draft.wants_held
+            && let Some(id) = publish.packet_id
+            && self.sessions.get(key.slot as usize).is_some_and(crate::session::Session::is_durable)
+        {
+            let client_id = Arc::clone(&incoming.publisher.client_id);
+            draft.records.push(Record::Held { client_id, packet_id: id.get() });
+        }
+        let after = match (kind, publish.packet_id) {
+            (Some(kind), Some(id)) => {
+                let Some(ticket) = self.wait(slot, kind) else { return };
+                if let Some(session) = self.sessions.get_mut(key.slot as usize) {
+                    session.inbound.wait_begins();
+                }
+                After::Publish { ticket, packet_id: id, matched: !resolved.is_empty() }
+            }
+            _ => After::Nothing,
+        };
+        self.finish_draft(Some(slot), draft, after);
+    }
+
+    /// Routes a message that no client's packet brings in this turn (a Will).
+    pub(crate) fn publish_own(
+        &mut self,
+        resolved: &Rc<Resolved>,
+        incoming: &mut Incoming<'_>,
+        from: Option<SessionKey>,
+        records: Vec<Record>,
+        now: Timestamp,
+    ) {
+        if !self.durable {
+            self.route(resolved, incoming, from, None, None, now);
+            return;
+        }
+        let mut draft = self.jobs.draft(self.worker);
+        draft.records = records;
+        self.route(resolved, incoming, from, None, Some(&mut draft), now);
+        self.finish_draft(None, draft, After::Nothing);
+    }
+
+    /// Delivers to all targets: those of this worker now, others by hand-over. True if any Subscription matched.
+    fn route(
+        &mut self,
+        resolved: &Rc<Resolved>,
+        incoming: &mut Incoming<'_>,
+        from: Option<SessionKey>,
+        feeder: Option<u32>,
+        mut draft: Option<&mut Draft>,
+        now: Timestamp,
+    ) -> bool {
+        if incoming.retain {
+            incoming.retain_version = self.routes.next_retain_version();
+            let owner = self.owner_of(partition_of(incoming.topic.as_bytes()));
+            let reply = self.expect_fragment(owner, draft.as_deref_mut());
+            if owner == self.worker {
+                let message = Arc::clone(incoming.share());
+                let record = self.retained.set(&message, self.durable, now);
+                if let Some(draft) = draft.as_deref_mut() {
+                    draft.retained(record, &message);
+                }
+            } else {
+                let message = Arc::clone(incoming.share());
+                self.hand_over_from(feeder, owner, Handover::Retain { message, reply }, now);
+            }
+        }
+        let fan_out = resolved.local.len() > 1;
+        self.shapes.begin(fan_out);
+        let mut taken = false;
+        for target in &*resolved.local {
+            taken |= self.deliver(target, incoming, from, draft.as_deref_mut(), now);
+        }
+        for (worker, targets) in &*resolved.remote {
+            let reply = self.expect_fragment(*worker, draft.as_deref_mut());
+            let message = Arc::clone(incoming.share());
+            let (targets, generation) = (Arc::clone(targets), self.route_version);
+            self.hand_over_from(feeder, *worker, Handover::Publish { message, targets, generation, from, reply }, now);
+        }
+        for group in &*resolved.groups {
+            let owner = self.owner_of(group.partition);
+            let message = Arc::clone(incoming.share());
+            if owner == self.worker {
+                self.dispatch(&message, *group, draft.as_deref_mut(), None, now);
+            } else {
+                let reply = self.expect_fragment(owner, draft.as_deref_mut());
+                self.hand_over_from(feeder, owner, Handover::Dispatch { message, group: *group, reply }, now);
+            }
+        }
+        if let Some(draft) = draft {
+            draft.taken |= taken;
+        }
+        !resolved.is_empty()
+    }
+
+    /// Announces that `worker` will return a fragment, unless that is us.
+    fn expect_fragment(&self, worker: u16, draft: Option<&mut Draft>) -> Option<ReplyTo> {
+        let draft = draft.filter(|_| worker != self.worker)?;
+        draft.missing += 1;
+        Some(ReplyTo { worker: self.worker, job: draft.id })
+    }
+
+    /// Hands a publication over; the connection that brought it pauses if `to` is over its mark.
+    fn hand_over_from(&mut self, feeder: Option<u32>, to: u16, item: Handover, now: Timestamp) {
+        self.hand_over(to, item, now);
+        let over = self.outstanding.get(usize::from(to)).is_some_and(|n| *n >= self.limits.worker_queue_max);
+        if let Some(slot) = feeder.filter(|_| over) {
+            self.pause(slot, to);
+        }
+    }
+
+    /// A message that another worker has routed to Sessions of ours.
+    pub(crate) fn published_elsewhere(
+        &mut self,
+        message: &Arc<Message>,
+        targets: &Arc<[Target]>,
+        generation: u64,
+        from: Option<SessionKey>,
+        reply: Option<ReplyTo>,
+        now: Timestamp,
+    ) {
+        let mut draft = reply.map(|reply| Draft::new(reply.job, self.worker));
+        let mut incoming = message.as_incoming();
+        self.shapes.begin(targets.len() > 1);
+        for target in &**targets {
+            // A route may be older than an UNSUBSCRIBE that was answered meanwhile.
+            let session = self.sessions.get(target.session.slot as usize).filter(|s| s.key == target.session);
+            let Some(session) = session else { continue };
+            let current = generation >= session.unsubscribed_at;
+            if current || self.still_subscribed(target.session.slot, &message.topic) {
+                let taken = self.deliver(target, &mut incoming, from, draft.as_mut(), now);
+                if let Some(draft) = &mut draft {
+                    draft.taken |= taken;
+                }
+            }
+        }
+        if let Some(draft) = draft {
+            self.reply(reply, draft.records, draft.taken, now);
+        }
+    }
+
+    fn still_subscribed(&self, slot: u32, topic: &str) -> bool {
+        self.sessions.get(slot as usize).is_some_and(|session| {
+            let mut own = session.subscriptions.iter().filter(|(_, s)| s.share.is_none());
+            own.any(|(filter, _)| dunlin_route::filter_matches(filter, topic))
+        })
+    }
+
+    /// The Topic Name of a PUBLISH, its alias taken into account, resolved.
+    fn resolve_published(&mut self, slot: u32, publish: &Publish<'_>) -> Result<Rc<Resolved>, (ReasonCode, &'static str)> {
+        let alias = if publish.properties.is_empty() { None } else { publish.properties.topic_alias() };
+        let levels = |_| (ReasonCode::TopicNameInvalid, "the Topic Name has too many levels");
+        let Some(alias) = alias else { return self.resolve(publish.topic).map_err(levels) };
+        if publish.topic.is_empty() {
+            let live = self.connections.get(slot as usize).and_then(|c| c.live());
+            let topic = match live.map(|live| live.inbound_aliases.get(alias)) {
+                Some(Ok(topic)) => Arc::clone(topic),
+                Some(Err(error)) => return Err(alias_error(error)),
+                None => return Err((ReasonCode::ProtocolError, "no connection")),
+            };
+            return self.resolve(&topic).map_err(levels);
+        }
+        let resolved = self.resolve(publish.topic).map_err(levels)?;
+        if let Some(live) = self.connections.get_mut(slot as usize).and_then(|c| c.live_mut()) {
+            live.inbound_aliases.set(alias, &resolved.topic).map_err(alias_error)?;
+        }
+        Ok(resolved)
+    }
+
+    /// Where messages of `topic` go now: from the cache if the index has not changed since.
+    #[inline]
+    pub(crate) fn resolve(&mut self, topic: &str) -> Result<Rc<Resolved>, TooManyLevels> {
+        if self.workers > 1 {
+            // Before the look: whatever is found current now knows all changes up to here.
+            self.route_version = self.routes.version();
+        }
+        if let Some(entry) = self.cache.get(topic.as_bytes())
+            && self.routes.generation(entry.value.shards) == entry.value.generation
+        {
+            self.metrics.route_cache_hits += 1;
+            return Ok(Rc::clone(&entry.value));
+        }
+        self.resolve_anew(topic)
+    }
+
+    fn resolve_anew(&mut self, topic: &str) -> Result<Rc<Resolved>, TooManyLevels> {
+        self.metrics.route_cache_misses += 1;
+        if topic.split('/').count() > usize::from(self.limits.topic_levels_max) {
+            return Err(TooManyLevels);
+        }
+        let route = self.routes.resolve(topic);
+        let bytes = route.heap_bytes();
+        let mut by_worker: Vec<Vec<Target>> = vec![Vec::new(); usize::from(self.workers)];
+        for target in route.direct.into_vec() {
+            let worker = worker_of(target.session.partition, self.workers);
+            if let Some(list) = by_worker.get_mut(usize::from(worker)) {
+                list.push(target);
+            }
+        }
+        let mut local = Vec::new();
+        let mut remote = Vec::new();
+        for (worker, targets) in (0u16..).zip(by_worker) {
+            if worker == self.worker {
+                local = targets;
+            } else if !targets.is_empty() {
+                remote.push((worker, targets.into()));
+            }
+        }
+        let resolved = Rc::new(Resolved {
+            topic: topic.into(),
+            generation: route.generation,
+            shards: route.shards,
+            local: local.into(),
+            remote: remote.into_boxed_slice(),
+            groups: route.groups,
+        });
+        self.cache.insert(topic.as_bytes(), Rc::clone(&resolved), bytes + topic.len() + size_of::<Resolved>());
+        Ok(resolved)
+    }
+
+    /// Content that is refused without ending the connection: the Reason Code of PUBACK or PUBREC, and what is counted.
+    fn check_content(&self, session: u32, topic: &str, publish: &Publish<'_>) -> Option<(ReasonCode, DropReason)> {
+        let max = self.limits.payload_bytes_max as usize;
+        if max != 0 && publish.payload.len() > max {
+            return Some((ReasonCode::ImplementationSpecificError, DropReason::SizeLimit));
+        }
+        if self.limits.payload_format_check
+            && publish.properties.payload_format_indicator() == Some(1)
+            && std::str::from_utf8(publish.payload).is_err()
+        {
+            return Some((ReasonCode::PayloadFormatInvalid, DropReason::Refused));
+        }
+        if self.authorizer.is_none() && !topic.starts_with('$') {
+            return None;
+        }
+        let session = self.sessions.get(session as usize)?;
+        let allowed = self.may_publish(&session.principal, &session.client_id, topic);
+        (!allowed).then_some((ReasonCode::NotAuthorized, DropReason::NotAuthorized))
+    }
+
+    /// Answers a PUBLISH whose message goes nowhere.
+    fn refuse_publish(
+        &mut self,
+        slot: u32,
+        session: u32,
+        publish: &Publish<'_>,
+        reason: ReasonCode,
+        dropped: DropReason,
+        now: Timestamp,
+    ) {
+        self.metrics.drop(dropped);
+        let Some(id) = publish.packet_id else {
+            if reason == ReasonCode::PayloadFormatInvalid {
+                self.end_by_server(slot, reason, "the payload is not UTF-8 as its indicator says", now);
+            }
+            return;
+        };
+        if publish.qos == QoS::ExactlyOnce
+            && self.version_of(slot).is_some_and(|version| version.is_v5())
+            && let Some(session) = self.sessions.get_mut(session as usize)
+        {
+            // PUBREC with an error ends the exchange (v5[MQTT-4.3.3-9] speaks of the sender); on 3.x it
+            // has no code, and PUBREL will follow.
+            session.inbound.release(id);
+        }
+        if let Some(kind) = publish_kind(publish.qos) {
+            self.acknowledge(slot, kind, PendingAck::publish(kind, id, reason));
+        }
+    }
+
+    /// The worker of a partition.
+    #[inline]
+    pub(crate) fn owner_of(&self, partition: u16) -> u16 {
+        worker_of(partition, self.workers)
+    }
+}
+
+impl PendingAck {
+    pub(crate) fn publish(kind: AckKind, id: dunlin_packet::PacketId, reason: ReasonCode) -> Self {
+        match kind {
+            AckKind::Pubrec => Self::Pubrec(id, reason),
+            _ => Self::Puback(id, reason),
+        }
+    }
+}
+
+fn alias_error(error: AliasError) -> (ReasonCode, &'static str) {
+    match error {
+        AliasError::Invalid { .. } => (ReasonCode::TopicAliasInvalid, "a Topic Alias above Topic Alias Maximum"),
+        AliasError::Unknown { .. } => (ReasonCode::ProtocolError, "a Topic Alias that was never set"),
+    }
+}
+
+/// Whether a property of PUBLISH goes on to every receiver as it is
+/// (v5[MQTT-3.3.2-4], v5[MQTT-3.3.2-15], v5[MQTT-3.3.2-16], v5[MQTT-3.3.2-17], v5[MQTT-3.3.2-20]).
+fn is_forwarded(property: &Property<'_>) -> bool {
+    matches!(
+        property,
+        Property::PayloadFormatIndicator(_)
+            | Property::ContentType(_)
+            | Property::ResponseTopic(_)
+            | Property::CorrelationData(_)
+            | Property::UserProperty(..)
+    )
+}
+
+/// The properties to pass on, in their order (v5[MQTT-3.3.2-18]): the packet's own bytes where nothing has
+/// to be left out, otherwise a copy in `scratch`.
+fn forwarded<'a>(properties: Properties<'a>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    if properties.is_empty() {
+        return &[];
+    }
+    if properties.iter().all(|property| is_forwarded(&property)) && !mutant::is_active(Mutant::UserPropertiesReordered) {
+        return properties.as_bytes();
+    }
+    *scratch = forwarded_properties(properties);
+    scratch
+}
+
+/// The properties to pass on, copied.
+pub(crate) fn forwarded_properties(properties: Properties<'_>) -> Vec<u8> {
+    let mut kept: Vec<Property<'_>> = properties.iter().filter(is_forwarded).collect();
+    if mutant::is_active(Mutant::UserPropertiesReordered) {
+        kept.reverse();
+    }
+    let mut out = PropertiesBuf::new();
+    kept.into_iter().for_each(|property| out.push(property));
+    out.as_properties().as_bytes().to_vec()
+}

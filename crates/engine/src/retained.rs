@@ -1,0 +1,276 @@
+//! Retained messages: those of this worker's topics, and the cursors that deliver them to new
+//! Subscriptions.
+//!
+//! A retained message belongs to the partition of its Topic Name. The publisher's worker gives every
+//! change a version from one counter; the owner keeps the highest. A live copy carries the version too, so that a cursor
+//! can skip what is older than what its Session has already got.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use dunlin_packet::mutant::{self, Mutant};
+use dunlin_protocol::Timestamp;
+use dunlin_route::{Grant, Merged, RetainedIndex, SessionKey, filter_matches};
+
+use crate::engine::Engine;
+use crate::io::{Handover, ReplyTo};
+use crate::limits::{CURSOR_LIVE_TOPICS_MAX, TOMBSTONE_MS};
+use crate::message::{Incoming, Message};
+use crate::record::Record;
+use crate::shared::merged;
+
+/// The retained messages of one worker's topics.
+pub(crate) struct RetainedStore {
+    index: RetainedIndex<Arc<Message>>,
+    expiring: BTreeSet<(Timestamp, Arc<str>)>,
+    /// Versions of deletions, until no older change can be on its way.
+    tombstones: VecDeque<(Timestamp, Arc<str>, u64)>,
+}
+
+impl Default for RetainedStore {
+    fn default() -> Self {
+        Self { index: RetainedIndex::new(), expiring: BTreeSet::new(), tombstones: VecDeque::new() }
+    }
+}
+
+impl RetainedStore {
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Sets a topic's message, or deletes it with an empty payload, unless a newer change was seen. Returns
+    /// the record of the change.
+    pub(crate) fn set(&mut self, message: &Arc<Message>, durable: bool, now: Timestamp) -> Option<Record> {
+        let topic = &message.topic;
+        let version = message.retain_version;
+        let newer = self.index.get(topic).is_some_and(|held| held.retain_version > version)
+            || self.tombstones.iter().any(|(_, dead, at)| dead == topic && *at > version);
+        if newer {
+            return None;
+        }
+        // v5[MQTT-3.3.1-6], v5[MQTT-3.3.1-7]
+        let delete = message.payload().is_empty() && !mutant::is_active(Mutant::RetainEmptyKept);
+        let old = if delete {
+            self.tombstones.push_back((now, Arc::clone(topic), version));
+            self.index.remove(topic)
+        } else {
+            self.index.insert(topic, Arc::clone(message))
+        };
+        if let Some(at) = old.as_ref().and_then(|old| old.expires_at) {
+            self.expiring.remove(&(at, Arc::clone(topic)));
+        }
+        if let Some(at) = message.expires_at.filter(|_| !delete) {
+            self.expiring.insert((at, Arc::clone(topic)));
+        }
+        let topic = Arc::clone(topic);
+        match (durable, delete) {
+            (false, _) => None,
+            (true, true) => old.map(|_| Record::RetainedEnded { topic, version }),
+            (true, false) => Some(Record::Retained { topic, origin: message.origin, version }),
+        }
+    }
+
+    /// Up to `limit` messages that match, after a topic, and whether there may be more.
+    pub(crate) fn matching(
+        &self,
+        filter: &str,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> (Vec<Arc<Message>>, bool) {
+        let mut found = Vec::new();
+        for (_, message) in self.index.matching(filter, after) {
+            if found.len() == limit {
+                return (found, true);
+            }
+            if !message.is_expired(now) {
+                found.push(Arc::clone(message));
+            }
+        }
+        (found, false)
+    }
+
+    pub(crate) fn next_sweep(&self) -> Option<Timestamp> {
+        let grave = self.tombstones.front().map(|(at, ..)| *at + TOMBSTONE_MS);
+        [self.expiring.first().map(|(at, _)| *at), grave].into_iter().flatten().min()
+    }
+
+    /// Lets expired messages go; returns the records of it.
+    pub(crate) fn sweep(&mut self, now: Timestamp, durable: bool) -> Vec<Record> {
+        while self.tombstones.front().is_some_and(|(at, ..)| *at + TOMBSTONE_MS <= now) {
+            self.tombstones.pop_front();
+        }
+        let mut records = Vec::new();
+        while let Some((at, topic)) = self.expiring.first().cloned().filter(|(at, _)| *at <= now) {
+            self.expiring.remove(&(at, Arc::clone(&topic)));
+            if let Some(message) = self.index.remove(&topic)
+                && durable
+            {
+                records.push(Record::RetainedEnded { topic, version: message.retain_version });
+            }
+        }
+        records
+    }
+}
+
+/// Retained messages still to be delivered to one Subscription.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    id: u64,
+    filter: Arc<str>,
+    merged: Merged,
+    /// Not before SUBACK is on its way.
+    started: bool,
+    /// The worker whose topics are being read; all before it are done.
+    worker: u16,
+    after: Option<Arc<str>>,
+    asked: bool,
+    exhausted: bool,
+    ready: VecDeque<Arc<Message>>,
+    /// Topics of which the Session got a live copy meanwhile, with its version.
+    live: VecDeque<(Arc<str>, u64)>,
+}
+
+impl Cursor {
+    /// Notes a live retained message, so that an older one is not sent after it.
+    pub(crate) fn saw_live(&mut self, incoming: &Incoming<'_>) {
+        if filter_matches(&self.filter, incoming.topic) {
+            if self.live.len() == CURSOR_LIVE_TOPICS_MAX {
+                self.live.pop_front();
+            }
+            self.live.push_back((Arc::clone(incoming.topic), incoming.retain_version));
+        }
+    }
+
+    fn is_superseded(&self, message: &Message) -> bool {
+        self.live.iter().any(|(topic, version)| *topic == message.topic && *version >= message.retain_version)
+    }
+}
+
+impl Engine {
+    /// A change of a retained message that another worker's client has made.
+    pub(crate) fn retain(&mut self, message: &Arc<Message>, reply: Option<ReplyTo>, now: Timestamp) {
+        let record = self.retained.set(message, self.durable, now);
+        let mut records = Vec::new();
+        if let Some(record) = record {
+            if matches!(record, Record::Retained { .. }) {
+                records.push(Record::Body { message: Arc::clone(message) });
+            }
+            records.push(record);
+        }
+        self.reply(reply, records, false, now);
+    }
+
+    /// Registers a cursor for a new Subscription; it starts behind SUBACK.
+    pub(crate) fn add_cursor(&mut self, slot: u32, filter: &str, grant: Grant) -> Option<u64> {
+        let id = self.next_cursor;
+        self.next_cursor += 1;
+        let session = self.sessions.get_mut(slot as usize)?;
+        session.cursors.push_back(Cursor {
+            id,
+            filter: filter.into(),
+            merged: merged(grant),
+            started: false,
+            worker: 0,
+            after: None,
+            asked: false,
+            exhausted: false,
+            ready: VecDeque::new(),
+            live: VecDeque::new(),
+        });
+        Some(id)
+    }
+
+    pub(crate) fn drop_cursor(&mut self, slot: u32, filter: &str) {
+        if let Some(session) = self.sessions.get_mut(slot as usize) {
+            session.cursors.retain(|cursor| *cursor.filter != *filter);
+        }
+    }
+
+    pub(crate) fn start_cursors(&mut self, connection: u32, ids: &[u64], now: Timestamp) {
+        let Some(slot) = self.session_of(connection) else { return };
+        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
+        session.cursors.iter_mut().filter(|cursor| ids.contains(&cursor.id)).for_each(|cursor| cursor.started = true);
+        self.pump(slot, now);
+    }
+
+    /// Sends the next retained message of the first cursor that has one. False if none can be sent now.
+    pub(crate) fn pump_retained(&mut self, slot: u32, now: Timestamp) -> bool {
+        loop {
+            let Some(session) = self.sessions.get_mut(slot as usize) else { return false };
+            let key = session.key;
+            let sequence = session.next_sequence;
+            // Quota first: a message that cannot be sent stays in the index.
+            let may_send = session.outbound.may_send(sequence, 0) && session.queue.is_empty();
+            let Some(cursor) = session.cursors.front_mut().filter(|cursor| cursor.started) else { return false };
+            let Some(message) = cursor.ready.front() else {
+                if cursor.exhausted {
+                    session.cursors.pop_front();
+                } else if cursor.asked {
+                    return false;
+                } else {
+                    self.ask_retained(slot, now);
+                }
+                continue;
+            };
+            let qos0 = cursor.merged.qos == 0 || message.qos == dunlin_packet::QoS::AtMostOnce;
+            if !may_send && !(qos0 && session.queue.is_empty()) {
+                return false;
+            }
+            let Some(message) = cursor.ready.pop_front() else { return false };
+            if cursor.is_superseded(&message) || message.is_expired(now) {
+                continue;
+            }
+            let merged = Merged { retain_as_published: true, ..cursor.merged.clone() };
+            let mut incoming = message.as_incoming();
+            // It is no live copy: other cursors of the Session have their own claim to it.
+            incoming.retain_version = 0;
+            self.shapes.begin(false);
+            self.deliver_to(key, &merged, &mut incoming, None, None, now);
+            return true;
+        }
+    }
+
+    fn ask_retained(&mut self, slot: u32, now: Timestamp) {
+        let limit = self.limits.retained_chunk;
+        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
+        let key = session.key;
+        let Some(cursor) = session.cursors.front_mut() else { return };
+        let (id, filter, after, worker) = (cursor.id, Arc::clone(&cursor.filter), cursor.after.clone(), cursor.worker);
+        if worker == self.worker {
+            let (messages, more) = self.retained.matching(&filter, after.as_deref(), limit, now);
+            self.fill_cursor(key, id, messages, more);
+            return;
+        }
+        cursor.asked = true;
+        self.hand_over(worker, Handover::RetainedQuery { session: key, cursor: id, filter, after, limit }, now);
+    }
+
+    pub(crate) fn retained_reply(
+        &mut self,
+        session: SessionKey,
+        cursor: u64,
+        messages: Vec<Arc<Message>>,
+        more: bool,
+        now: Timestamp,
+    ) {
+        self.fill_cursor(session, cursor, messages, more);
+        if self.sessions.get(session.slot as usize).is_some_and(|s| s.key == session) {
+            self.pump(session.slot, now);
+        }
+    }
+
+    fn fill_cursor(&mut self, key: SessionKey, id: u64, messages: Vec<Arc<Message>>, more: bool) {
+        let workers = self.workers;
+        let Some(session) = self.sessions.get_mut(key.slot as usize).filter(|s| s.key == key) else { return };
+        let Some(cursor) = session.cursors.iter_mut().find(|cursor| cursor.id == id) else { return };
+        cursor.asked = false;
+        cursor.after = messages.last().map(|message| Arc::clone(&message.topic));
+        cursor.ready.extend(messages);
+        if !more {
+            cursor.worker += 1;
+            cursor.after = None;
+            cursor.exhausted = cursor.worker == workers;
+        }
+    }
+}

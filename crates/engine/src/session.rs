@@ -1,0 +1,173 @@
+//! Session State: what the broker keeps for a Client Identifier, with or without a connection.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use dunlin_packet::QoS;
+use dunlin_protocol::{Inbound, Outbound, Timestamp};
+use dunlin_route::{Grant, GroupKey, SessionKey, SubscriptionIds};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::io::{Principal, ShareId};
+use crate::limits::Limits;
+use crate::message::{Message, Publisher};
+use crate::retained::Cursor;
+
+/// The state of one Session. It lives on the worker of its partition.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// How routes name it.
+    pub(crate) key: SessionKey,
+    pub(crate) client_id: Arc<str>,
+    /// Who the last CONNECT spoke for.
+    pub(crate) principal: Principal,
+    /// Slot of its Network Connection, while there is one.
+    pub(crate) connection: Option<u32>,
+    /// Seconds that it outlives its connection.
+    pub(crate) expiry_interval_s: u32,
+    /// When it ends; set while it has no connection and expires at all.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Its Subscriptions by Topic Filter, `$share/NAME/` included.
+    pub(crate) subscriptions: HashMap<Box<str>, Subscription, FixedState>,
+    pub(crate) queue: Queue,
+    pub(crate) outbound: Outbound<Queued>,
+    pub(crate) inbound: Inbound,
+    /// Sequence of the next message with QoS above 0.
+    pub(crate) next_sequence: u64,
+    pub(crate) will: Option<Box<PendingWill>>,
+    /// Subscriptions whose retained messages are still being delivered.
+    pub(crate) cursors: VecDeque<Cursor>,
+    /// Route generation after its last UNSUBSCRIBE: older routes may still name what is gone.
+    pub(crate) unsubscribed_at: u64,
+    /// A message was discarded since the queue was last empty.
+    pub(crate) dropping: bool,
+}
+
+/// One Subscription, as UNSUBSCRIBE and the next SUBSCRIBE need it.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) grant: Grant,
+    pub(crate) share: Option<Arc<ShareId>>,
+}
+
+/// The Will of a Session, armed by CONNECT.
+#[derive(Debug)]
+pub(crate) struct PendingWill {
+    pub(crate) topic: Arc<str>,
+    pub(crate) payload: Box<[u8]>,
+    pub(crate) forwarded: Box<[u8]>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) message_expiry_s: Option<u32>,
+    pub(crate) delay_s: u32,
+    pub(crate) publisher: Arc<Publisher>,
+    /// When it is published; set once the connection is gone.
+    pub(crate) due_at: Option<Timestamp>,
+}
+
+/// A message that waits for one Session, or is in flight to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) message: Arc<Message>,
+    /// Its place among the Session's messages with QoS above 0; unused at QoS 0.
+    pub(crate) sequence: u64,
+    /// QoS to deliver with.
+    pub(crate) qos: QoS,
+    /// RETAIN to deliver with.
+    pub(crate) retain: bool,
+    pub(crate) ids: SubscriptionIds,
+    /// The Shared Subscription that it came by.
+    pub(crate) group: Option<GroupKey>,
+}
+
+/// Messages that wait for one Session, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: VecDeque<Queued>,
+    bytes: u64,
+}
+
+impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.waiting.iter()
+    }
+
+    pub(crate) fn front(&self) -> Option<&Queued> {
+        self.waiting.front()
+    }
+
+    /// Whether one more message of `bytes` stays within the bounds.
+    pub(crate) fn has_room(&self, limits: &Limits, bytes: usize) -> bool {
+        let messages = limits.queue_messages_max == 0 || self.waiting.len() < limits.queue_messages_max as usize;
+        messages && (limits.queue_bytes_max == 0 || self.bytes + bytes as u64 <= limits.queue_bytes_max)
+    }
+
+    pub(crate) fn push(&mut self, queued: Queued) {
+        self.bytes += queued.message.payload().len() as u64;
+        self.waiting.push_back(queued);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Queued> {
+        let queued = self.waiting.pop_front()?;
+        self.bytes -= queued.message.payload().len() as u64;
+        if self.waiting.is_empty() && self.waiting.capacity() > 1024 {
+            self.waiting.shrink_to(64);
+        }
+        Some(queued)
+    }
+
+    /// Removes all that `pick` chooses, in order.
+    pub(crate) fn extract(&mut self, mut pick: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
+        let (out, keep): (Vec<_>, VecDeque<_>) = self.waiting.drain(..).fold(
+            (Vec::new(), VecDeque::new()),
+            |(mut out, mut keep), queued| {
+                if pick(&queued) {
+                    out.push(queued);
+                } else {
+                    keep.push_back(queued);
+                }
+                (out, keep)
+            },
+        );
+        self.waiting = keep;
+        self.bytes = self.waiting.iter().map(|queued| queued.message.payload().len() as u64).sum();
+        out
+    }
+}
+
+impl Session {
+    /// A Session without Subscriptions, messages or connection.
+    pub(crate) fn new(key: SessionKey, client_id: Arc<str>, hasher: FixedState) -> Self {
+        Self {
+            key,
+            client_id,
+            principal: Principal::default(),
+            connection: None,
+            expiry_interval_s: 0,
+            expires_at: None,
+            subscriptions: HashMap::with_hasher(hasher),
+            queue: Queue::default(),
+            outbound: Outbound::default(),
+            inbound: Inbound::default(),
+            next_sequence: 0,
+            will: None,
+            cursors: VecDeque::new(),
+            unsubscribed_at: 0,
+            dropping: false,
+        }
+    }
+
+    /// Whether it outlives its connection, so that what it holds belongs into the store.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.expiry_interval_s != 0
+    }
+}
