@@ -24,5 +24,8 @@ pub(crate) use case;
 
 /// Every case of every module, in the order of the standard's chapters.
 pub fn all() -> Vec<Case> {
-    cases::MODULES.iter().flat_map(|cases| cases.iter().copied()).collect()
+    cases::MODULES
+        .iter()
+        .flat_map(|cases| cases.iter().copied())
+        .collect()
 }

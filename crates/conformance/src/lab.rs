@@ -59,7 +59,10 @@ impl Lab {
 
     /// The same with a deliberate bug: brokers get `DUNLIN_MUTANT` with this name.
     pub fn with_mutant(dunlin_binary: PathBuf, mutant: &str) -> Lab {
-        Lab { mutant: Some(mutant.to_owned()), ..Lab::new(dunlin_binary) }
+        Lab {
+            mutant: Some(mutant.to_owned()),
+            ..Lab::new(dunlin_binary)
+        }
     }
 
     /// The broker that all cases share; started by the first who asks, ended with the `Lab`.
@@ -93,7 +96,10 @@ impl Lab {
         if let Some(shared) = self.shared.get()
             && let Some(status) = shared.ended()
         {
-            words.push_str(&format!("\nthe shared broker ended with {status}{}", shared.stderr_tail()));
+            words.push_str(&format!(
+                "\nthe shared broker ended with {status}{}",
+                shared.stderr_tail()
+            ));
         }
         words
     }
@@ -138,28 +144,47 @@ impl Broker {
         let mut raw = self.raw().speaking(spec.level & 0x7F);
         raw.send(&spec.to_bytes());
         let connack = raw.recv();
-        assert_eq!(connack.first, 0x20, "awaited CONNACK for {spec:?}, got {connack:?}");
-        assert_eq!(connack.reason(spec.level), 0, "refused {spec:?} by {connack:?}");
+        assert_eq!(
+            connack.first, 0x20,
+            "awaited CONNACK for {spec:?}, got {connack:?}"
+        );
+        assert_eq!(
+            connack.reason(spec.level),
+            0,
+            "refused {spec:?} by {connack:?}"
+        );
         raw.connack = connack;
         raw
     }
 
     /// The process.
     pub fn pid(&self) -> u32 {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner).id()
+        self.child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .id()
     }
 
     /// Sends SIGTERM and waits for the end.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
-        let killed = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid())).status();
-        assert!(killed.as_ref().is_ok_and(ExitStatus::success), "kill -TERM: {killed:?}");
+        let killed = Command::new("sh")
+            .arg("-c")
+            .arg(format!("kill -TERM {}", self.pid()))
+            .status();
+        assert!(
+            killed.as_ref().is_ok_and(ExitStatus::success),
+            "kill -TERM: {killed:?}"
+        );
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.ended() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the broker still runs {PATIENCE:?} after SIGTERM");
+            assert!(
+                Instant::now() < deadline,
+                "the broker still runs {PATIENCE:?} after SIGTERM"
+            );
             thread::park_timeout(LOOK_AGAIN);
         }
     }
@@ -167,10 +192,17 @@ impl Broker {
     fn start(binary: &Path, mutant: Option<&str>, lines: &str) -> Result<Broker, String> {
         let port = free_port().map_err(|error| format!("no free port: {error}"))?;
         let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("dunlin-conformance-{}-{number}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!(
+            "dunlin-conformance-{}-{number}",
+            std::process::id()
+        ));
         let child = spawn(binary, mutant, &folder, &configuration(port, lines))
             .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
-        let broker = Broker { addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), child: Mutex::new(child), folder };
+        let broker = Broker {
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            child: Mutex::new(child),
+            folder,
+        };
         broker.wait_until_ready()?;
         Ok(broker)
     }
@@ -185,7 +217,10 @@ impl Broker {
             match connected {
                 Ok(_) => return Ok(()),
                 Err(error) if Instant::now() > deadline => {
-                    return Err(format!("does not listen after {PATIENCE:?}: {error}{}", self.stderr_tail()));
+                    return Err(format!(
+                        "does not listen after {PATIENCE:?}: {error}{}",
+                        self.stderr_tail()
+                    ));
                 }
                 Err(_) => thread::park_timeout(LOOK_AGAIN),
             }
@@ -193,16 +228,27 @@ impl Broker {
     }
 
     fn ended(&self) -> Option<ExitStatus> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().ok().flatten()
+        self.child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .try_wait()
+            .ok()
+            .flatten()
     }
 
     fn stderr_tail(&self) -> String {
         let written = fs::read(self.folder.join("stderr")).unwrap_or_default();
-        let tail = written.get(written.len().saturating_sub(LAST_WORDS_BYTES)..).unwrap_or_default();
+        let tail = written
+            .get(written.len().saturating_sub(LAST_WORDS_BYTES)..)
+            .unwrap_or_default();
         if tail.is_empty() {
             return String::new();
         }
-        format!("\nstderr of the broker on {}:\n{}", self.addr, String::from_utf8_lossy(tail).trim_end())
+        format!(
+            "\nstderr of the broker on {}:\n{}",
+            self.addr,
+            String::from_utf8_lossy(tail).trim_end()
+        )
     }
 }
 
@@ -226,12 +272,22 @@ fn configuration(port: u16, lines: &str) -> String {
     )
 }
 
-fn spawn(binary: &Path, mutant: Option<&str>, folder: &Path, configuration: &str) -> io::Result<Child> {
+fn spawn(
+    binary: &Path,
+    mutant: Option<&str>,
+    folder: &Path,
+    configuration: &str,
+) -> io::Result<Child> {
     fs::create_dir_all(folder)?;
     let file = folder.join("broker.conf");
     fs::write(&file, configuration)?;
     let mut command = Command::new(binary);
-    command.arg("broker").arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .arg("broker")
+        .arg("-c")
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     command.stderr(File::create(folder.join("stderr"))?);
     if let Some(name) = mutant {
         command.env("DUNLIN_MUTANT", name);
@@ -242,8 +298,14 @@ fn spawn(binary: &Path, mutant: Option<&str>, folder: &Path, configuration: &str
 /// A port that nobody listens on now and that this process has not given out before.
 fn free_port() -> io::Result<u16> {
     loop {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        if PORTS.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
+        if PORTS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(port)
+        {
             return Ok(port);
         }
     }

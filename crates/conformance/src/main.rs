@@ -52,13 +52,19 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
         list: false,
     };
     while let Some(word) = words.next() {
-        let mut value = || words.next().ok_or_else(|| format!("{word} wants a value\n{USAGE}"));
+        let mut value = || {
+            words
+                .next()
+                .ok_or_else(|| format!("{word} wants a value\n{USAGE}"))
+        };
         match word.as_str() {
             "--dunlin" => arguments.binary = PathBuf::from(value()?),
             "--filter" => arguments.filter = value()?,
             "--threads" => {
                 let text = value()?;
-                arguments.threads = text.parse().map_err(|_| format!("--threads wants a number, got {text:?}"))?;
+                arguments.threads = text
+                    .parse()
+                    .map_err(|_| format!("--threads wants a number, got {text:?}"))?;
             }
             "--report" => arguments.report = Some(PathBuf::from(value()?)),
             "--mutants" => arguments.mutants = true,
@@ -70,14 +76,21 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
 }
 
 fn chosen(filter: &str) -> Vec<Case> {
-    let chosen = |case: &Case| case.name.contains(filter) || case.statements.iter().any(|id| id.contains(filter));
+    let chosen = |case: &Case| {
+        case.name.contains(filter) || case.statements.iter().any(|id| id.contains(filter))
+    };
     all().into_iter().filter(chosen).collect()
 }
 
 fn write_report(file: &Path) -> Result<(), String> {
     let manifest = Manifest::new(&all());
-    fs::write(file, manifest.render()).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-    if manifest.problems.is_empty() { Ok(()) } else { Err(manifest.problems.join("\n")) }
+    fs::write(file, manifest.render())
+        .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    if manifest.problems.is_empty() {
+        Ok(())
+    } else {
+        Err(manifest.problems.join("\n"))
+    }
 }
 
 fn list(arguments: &Arguments) -> Result<(), String> {
@@ -101,13 +114,20 @@ fn run_cases(arguments: &Arguments) -> Result<(), String> {
             }
         }
     }
-    if failed == 0 && !cases.is_empty() { Ok(()) } else { Err(format!("{failed} of {} cases failed", cases.len())) }
+    if failed == 0 && !cases.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{failed} of {} cases failed", cases.len()))
+    }
 }
 
 fn run_mutants(arguments: &Arguments) -> Result<(), String> {
     let cases = all();
     let mutants = mutants::all()?;
-    let chosen: Vec<_> = mutants.iter().filter(|mutant| mutant.name.contains(&arguments.filter)).collect();
+    let chosen: Vec<_> = mutants
+        .iter()
+        .filter(|mutant| mutant.name.contains(&arguments.filter))
+        .collect();
     let mut survived = 0;
     for mutant in &chosen {
         match mutants::run(mutant, &arguments.binary, &cases, arguments.threads) {
@@ -119,5 +139,11 @@ fn run_mutants(arguments: &Arguments) -> Result<(), String> {
         }
     }
     let count = chosen.len();
-    if survived == 0 && count > 0 { Ok(()) } else { Err(format!("{survived} of {count} mutants not killed as listed")) }
+    if survived == 0 && count > 0 {
+        Ok(())
+    } else {
+        Err(format!(
+            "{survived} of {count} mutants not killed as listed"
+        ))
+    }
 }

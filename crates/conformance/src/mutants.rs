@@ -31,7 +31,9 @@ pub struct Mutant {
 /// The line that is not a mutant, and why.
 pub fn all() -> Result<Vec<Mutant>, String> {
     report::lines(MUTANTS)
-        .map(|(number, line)| parse(line).ok_or_else(|| format!("mutants, line {number}: {line:?}")))
+        .map(|(number, line)| {
+            parse(line).ok_or_else(|| format!("mutants, line {number}: {line:?}"))
+        })
         .collect()
 }
 
@@ -48,9 +50,14 @@ pub fn problems(mutants: &[Mutant], cases: &[Case]) -> Vec<String> {
                 problems.push(format!("{}: there is no case {name}", mutant.name));
             }
         }
-        let cited = cases.iter().any(|c| mutant.cases.contains(c.name) && c.statements.contains(&mutant.statement));
+        let cited = cases
+            .iter()
+            .any(|c| mutant.cases.contains(c.name) && c.statements.contains(&mutant.statement));
         if !cited {
-            problems.push(format!("{}: none of its cases cites {}", mutant.name, mutant.statement));
+            problems.push(format!(
+                "{}: none of its cases cites {}",
+                mutant.name, mutant.statement
+            ));
         }
     }
     problems
@@ -59,28 +66,49 @@ pub fn problems(mutants: &[Mutant], cases: &[Case]) -> Vec<String> {
 /// Runs all cases against the broker with this bug.
 ///
 /// # Errors
-/// The named cases that passed, and the others that failed, with what they said.
+/// The named cases that passed, the others that failed, with what they said, and the line that would fit.
 pub fn run(mutant: &Mutant, binary: &Path, cases: &[Case], threads: usize) -> Result<(), String> {
     let lab = Lab::with_mutant(binary.to_path_buf(), mutant.name);
     let mut faults = Vec::new();
+    let mut failed = Vec::new();
     for outcome in run_all(&lab, cases, threads) {
         let name = outcome.case.name;
+        if outcome.result.is_err() {
+            failed.push(name);
+        }
         match (outcome.result, mutant.cases.contains(name)) {
             (Ok(()), true) => faults.push(format!("{name} passed, and should fail")),
-            (Err(message), false) => faults.push(format!("{name} failed, and should pass: {message}")),
+            (Err(message), false) => {
+                faults.push(format!("{name} failed, and should pass: {message}"));
+            }
             (Ok(()), false) | (Err(_), true) => {}
         }
     }
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let observed = [mutant.name, mutant.statement, &failed.join(",")].join("\t");
+    faults.push(format!("what failed, as a line of the list:\n{observed}"));
+    Err(faults.join("\n"))
 }
 
 fn parse(line: &'static str) -> Option<Mutant> {
     let mut fields = line.split('\t');
     let name = fields.next()?;
     let statement = fields.next()?;
-    let cases: BTreeSet<&str> = fields.next()?.split(',').map(str::trim).filter(|case| !case.is_empty()).collect();
-    let complete = fields.next().is_none() && !name.is_empty() && !statement.is_empty() && !cases.is_empty();
-    complete.then_some(Mutant { name, statement, cases })
+    let cases: BTreeSet<&str> = fields
+        .next()?
+        .split(',')
+        .map(str::trim)
+        .filter(|case| !case.is_empty())
+        .collect();
+    let complete =
+        fields.next().is_none() && !name.is_empty() && !statement.is_empty() && !cases.is_empty();
+    complete.then_some(Mutant {
+        name,
+        statement,
+        cases,
+    })
 }
 
 #[cfg(test)]
@@ -98,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_line_has_a_name_a_statement_and_cases() {
-        let mutant = parse("keep_second_connect\tv5[MQTT-3.1.0-2]\ta, b").map(|mutant| mutant.cases.len());
+        let mutant =
+            parse("keep_second_connect\tv5[MQTT-3.1.0-2]\ta, b").map(|mutant| mutant.cases.len());
         assert_eq!(mutant, Some(2));
         assert!(parse("name\tv5[MQTT-3.1.0-2]").is_none());
         assert!(parse("name\tv5[MQTT-3.1.0-2]\t").is_none());

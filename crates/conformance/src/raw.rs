@@ -44,8 +44,13 @@ impl Raw {
             Ok(stream) => stream,
             Err(error) => panic!("cannot connect to {addr}: {error}"),
         };
-        let ready = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
-        assert!(ready.is_ok(), "cannot set up the connection to {addr}: {ready:?}");
+        let ready = stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+        assert!(
+            ready.is_ok(),
+            "cannot set up the connection to {addr}: {ready:?}"
+        );
         Raw {
             connack: Wire::default(),
             level: 5,
@@ -99,7 +104,10 @@ impl Raw {
     pub fn recv(&mut self) -> Wire {
         match self.next("a packet") {
             Some(packet) => packet,
-            None => panic!("the broker closed the connection, a packet was awaited{}", self.after()),
+            None => panic!(
+                "the broker closed the connection, a packet was awaited{}",
+                self.after()
+            ),
         }
     }
 
@@ -118,8 +126,15 @@ impl Raw {
     pub fn expect_hex(&mut self, hex: &str) {
         let awaited = wire::to_hex(&wire::hex(hex));
         match self.next(&awaited) {
-            Some(packet) => assert_eq!(packet.to_hex(), awaited, "the packet (left) is not the awaited one (right)"),
-            None => panic!("the broker closed the connection, [{awaited}] was awaited{}", self.after()),
+            Some(packet) => assert_eq!(
+                packet.to_hex(),
+                awaited,
+                "the packet (left) is not the awaited one (right)"
+            ),
+            None => panic!(
+                "the broker closed the connection, [{awaited}] was awaited{}",
+                self.after()
+            ),
         }
     }
 
@@ -127,7 +142,11 @@ impl Raw {
     #[track_caller]
     pub fn expect_closed(&mut self) {
         let packets = self.try_recv_closed();
-        assert!(packets.is_empty(), "awaited only a close, got {packets:?}{}", self.after());
+        assert!(
+            packets.is_empty(),
+            "awaited only a close, got {packets:?}{}",
+            self.after()
+        );
     }
 
     /// The next packet is DISCONNECT (5.0) with this reason, and the last one before the close.
@@ -135,12 +154,21 @@ impl Raw {
     pub fn expect_disconnect(&mut self, reason: u8) {
         let packets = self.try_recv_closed();
         let [disconnect] = packets.as_slice() else {
-            panic!("awaited DISCONNECT 0x{reason:02x} and a close, got {packets:?} and a close{}", self.after());
+            panic!(
+                "awaited DISCONNECT 0x{reason:02x} and a close, got {packets:?} and a close{}",
+                self.after()
+            );
         };
         let after = self.after();
-        assert_eq!(disconnect.first, 0xE0, "awaited DISCONNECT 0x{reason:02x}, got {disconnect:?}{after}");
+        assert_eq!(
+            disconnect.first, 0xE0,
+            "awaited DISCONNECT 0x{reason:02x}, got {disconnect:?}{after}"
+        );
         let got = disconnect.reason(self.level);
-        assert_eq!(got, reason, "awaited DISCONNECT 0x{reason:02x}, got {disconnect:?}{after}");
+        assert_eq!(
+            got, reason,
+            "awaited DISCONNECT 0x{reason:02x}, got {disconnect:?}{after}"
+        );
         disconnect.properties();
     }
 
@@ -149,16 +177,30 @@ impl Raw {
     pub fn expect_refused(&mut self, reason: u8) {
         let packets = self.try_recv_closed();
         let [connack] = packets.as_slice() else {
-            panic!("awaited CONNACK 0x{reason:02x} and a close, got {packets:?} and a close{}", self.after());
+            panic!(
+                "awaited CONNACK 0x{reason:02x} and a close, got {packets:?} and a close{}",
+                self.after()
+            );
         };
         let after = self.after();
-        assert_eq!(connack.first, 0x20, "awaited CONNACK 0x{reason:02x}, got {connack:?}{after}");
+        assert_eq!(
+            connack.first, 0x20,
+            "awaited CONNACK 0x{reason:02x}, got {connack:?}{after}"
+        );
         let start = connack.body.get(..2);
-        assert_eq!(start, Some([0, reason].as_slice()), "awaited CONNACK 0x{reason:02x}, got {connack:?}{after}");
+        assert_eq!(
+            start,
+            Some([0, reason].as_slice()),
+            "awaited CONNACK 0x{reason:02x}, got {connack:?}{after}"
+        );
         if self.level == 5 {
             connack.properties();
         } else {
-            assert_eq!(connack.body.len(), 2, "a CONNACK of 3.x has two bytes, got {connack:?}");
+            assert_eq!(
+                connack.body.len(),
+                2,
+                "a CONNACK of 3.x has two bytes, got {connack:?}"
+            );
         }
     }
 
@@ -175,7 +217,10 @@ impl Raw {
                 return;
             }
             let look = self.look(left);
-            assert!(!matches!(look, Look::Closed), "awaited nothing for {duration:?}, the broker closed");
+            assert!(
+                !matches!(look, Look::Closed),
+                "awaited nothing for {duration:?}, the broker closed"
+            );
         }
     }
 
@@ -184,7 +229,11 @@ impl Raw {
     pub fn ping(&mut self) -> Vec<Wire> {
         self.send(&wire::pingreq());
         let pong = self.recv_until("PINGRESP", |packet| packet.packet_type() == 13);
-        assert_eq!(pong.to_hex(), "d0 00", "PINGRESP has neither flags nor body");
+        assert_eq!(
+            pong.to_hex(),
+            "d0 00",
+            "PINGRESP has neither flags nor body"
+        );
         self.kept.drain(..).collect()
     }
 
@@ -200,7 +249,9 @@ impl Raw {
     pub fn subscribe_with(&mut self, props: &[Prop<'_>], filters: &[(&str, u8)]) -> Wire {
         let id = self.next_packet_id();
         self.send(&wire::subscribe(self.level, id, props, filters));
-        self.recv_until("SUBACK", |packet| packet.first == 0x90 && packet.packet_id() == id)
+        self.recv_until("SUBACK", |packet| {
+            packet.first == 0x90 && packet.packet_id() == id
+        })
     }
 
     /// UNSUBSCRIBE; the Reason Codes of UNSUBACK, none on 3.x.
@@ -208,8 +259,14 @@ impl Raw {
     pub fn unsubscribe(&mut self, filters: &[&str]) -> Vec<u8> {
         let id = self.next_packet_id();
         self.send(&wire::unsubscribe(self.level, id, &[], filters));
-        let unsuback = self.recv_until("UNSUBACK", |packet| packet.first == 0xB0 && packet.packet_id() == id);
-        if self.level == 5 { unsuback.codes(5) } else { Vec::new() }
+        let unsuback = self.recv_until("UNSUBACK", |packet| {
+            packet.first == 0xB0 && packet.packet_id() == id
+        });
+        if self.level == 5 {
+            unsuback.codes(5)
+        } else {
+            Vec::new()
+        }
     }
 
     /// PUBLISH and the rest of its exchange: PUBACK at QoS 1; PUBREC, PUBREL, PUBCOMP at QoS 2.
@@ -282,7 +339,10 @@ impl Raw {
             match self.read_packet(awaited, deadline) {
                 Some(packet) if is_it(&packet) => return packet,
                 Some(packet) => self.kept.push_back(packet),
-                None => panic!("the broker closed, {awaited} was awaited; before it sent {:?}", self.kept),
+                None => panic!(
+                    "the broker closed, {awaited} was awaited; before it sent {:?}",
+                    self.kept
+                ),
             }
         }
     }
@@ -290,9 +350,14 @@ impl Raw {
     #[track_caller]
     fn expect_ack(&mut self, first: u8, packet_id: u16) {
         let name = wire::type_name(first >> 4);
-        let ack = self.recv_until(name, |packet| packet.first == first && packet.packet_id() == packet_id);
+        let ack = self.recv_until(name, |packet| {
+            packet.first == first && packet.packet_id() == packet_id
+        });
         let reason = ack.reason(self.level);
-        assert!(reason < 0x80, "{name} refuses packet {packet_id} with 0x{reason:02x}");
+        assert!(
+            reason < 0x80,
+            "{name} refuses packet {packet_id} with 0x{reason:02x}"
+        );
     }
 
     #[track_caller]
@@ -312,12 +377,20 @@ impl Raw {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let kept = &self.kept;
-            assert!(!left.is_zero(), "no {awaited} within {PATIENCE:?}, only {kept:?}{}", self.after());
+            assert!(
+                !left.is_zero(),
+                "no {awaited} within {PATIENCE:?}, only {kept:?}{}",
+                self.after()
+            );
             if let Look::Closed = self.look(left) {
                 break;
             }
         }
-        assert!(self.unread.is_empty(), "closed within a packet: [{}]", wire::to_hex(&self.unread));
+        assert!(
+            self.unread.is_empty(),
+            "closed within a packet: [{}]",
+            wire::to_hex(&self.unread)
+        );
         None
     }
 
@@ -340,7 +413,11 @@ impl Raw {
 
     fn after(&self) -> String {
         let shown = self.sent.get(..80).unwrap_or(&self.sent);
-        format!("; sent last were {} bytes [{}]", self.sent.len(), wire::to_hex(shown))
+        format!(
+            "; sent last were {} bytes [{}]",
+            self.sent.len(),
+            wire::to_hex(shown)
+        )
     }
 
     #[track_caller]
@@ -351,14 +428,20 @@ impl Raw {
             let byte = usize::from(*self.unread.get(position + 1)?);
             length |= (byte & 0x7F) << (7 * position);
             if byte & 0x80 == 0 {
-                assert!(byte != 0 || position == 0, "a Remaining Length is longer than needed");
+                assert!(
+                    byte != 0 || position == 0,
+                    "a Remaining Length is longer than needed"
+                );
                 let start = position + 2;
                 let body = self.unread.get(start..start + length)?.to_vec();
                 self.unread.drain(..start + length);
                 return Some(Wire { first, body });
             }
         }
-        panic!("a Remaining Length has more than four bytes: [{}]", wire::to_hex(&self.unread));
+        panic!(
+            "a Remaining Length has more than four bytes: [{}]",
+            wire::to_hex(&self.unread)
+        );
     }
 
     fn next_packet_id(&mut self) -> u16 {
@@ -368,10 +451,16 @@ impl Raw {
 }
 
 fn is_close(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe)
+    matches!(
+        kind,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+    )
 }
 
 /// The time is not up, or it is: the deadline decides.
 fn is_early(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+    matches!(
+        kind,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
 }

@@ -87,13 +87,28 @@ impl Delivered {
         assert_ne!(qos, 3, "QoS 3 in {wire:?}");
         let dup = flags & 0x08 != 0;
         assert!(qos > 0 || !dup, "DUP at QoS 0 in {wire:?}");
-        let mut reader = Reader { bytes: &wire.body, at: 0 };
+        let mut reader = Reader {
+            bytes: &wire.body,
+            at: 0,
+        };
         let topic = reader.string();
         let packet_id = if qos > 0 { reader.u16() } else { 0 };
         assert!(qos == 0 || packet_id > 0, "Packet Identifier 0 in {wire:?}");
-        let props = if level == 5 { reader.properties() } else { Vec::new() };
+        let props = if level == 5 {
+            reader.properties()
+        } else {
+            Vec::new()
+        };
         let payload = reader.rest().to_vec();
-        Delivered { topic, payload, qos, retain: flags & 0x01 != 0, dup, packet_id, props }
+        Delivered {
+            topic,
+            payload,
+            qos,
+            retain: flags & 0x01 != 0,
+            dup,
+            packet_id,
+            props,
+        }
     }
 
     /// The first property with this identifier.
@@ -110,13 +125,20 @@ impl Delivered {
 /// The properties of the block that begins with its Property Length at `start`.
 #[track_caller]
 pub(crate) fn properties(body: &[u8], start: usize) -> Vec<OwnedProp> {
-    Reader { bytes: body, at: start }.properties()
+    Reader {
+        bytes: body,
+        at: start,
+    }
+    .properties()
 }
 
 /// The length of that block, its Property Length included.
 #[track_caller]
 pub(crate) fn block_len(body: &[u8], start: usize) -> usize {
-    let mut reader = Reader { bytes: body, at: start };
+    let mut reader = Reader {
+        bytes: body,
+        at: start,
+    };
     let length = reader.varint() as usize;
     reader.at - start + length
 }
@@ -124,7 +146,10 @@ pub(crate) fn block_len(body: &[u8], start: usize) -> usize {
 /// Where the properties of a PUBLISH begin.
 #[track_caller]
 pub(crate) fn publish_properties_at(wire: &Wire) -> usize {
-    let mut reader = Reader { bytes: &wire.body, at: 0 };
+    let mut reader = Reader {
+        bytes: &wire.body,
+        at: 0,
+    };
     reader.string();
     if wire.flags() & 0x06 != 0 {
         reader.u16();
@@ -141,7 +166,11 @@ impl<'a> Reader<'a> {
     #[track_caller]
     fn take(&mut self, count: usize) -> &'a [u8] {
         let Some(taken) = self.bytes.get(self.at..self.at + count) else {
-            panic!("{count} bytes wanted at {} of [{}]", self.at, to_hex(self.bytes));
+            panic!(
+                "{count} bytes wanted at {} of [{}]",
+                self.at,
+                to_hex(self.bytes)
+            );
         };
         self.at += count;
         taken
@@ -158,12 +187,16 @@ impl<'a> Reader<'a> {
 
     #[track_caller]
     fn u16(&mut self) -> u16 {
-        self.take(2).iter().fold(0, |value, byte| (value << 8) | u16::from(*byte))
+        self.take(2)
+            .iter()
+            .fold(0, |value, byte| (value << 8) | u16::from(*byte))
     }
 
     #[track_caller]
     fn u32(&mut self) -> u32 {
-        self.take(4).iter().fold(0, |value, byte| (value << 8) | u32::from(*byte))
+        self.take(4)
+            .iter()
+            .fold(0, |value, byte| (value << 8) | u32::from(*byte))
     }
 
     #[track_caller]
@@ -173,11 +206,17 @@ impl<'a> Reader<'a> {
             let byte = self.byte();
             value |= u32::from(byte & 0x7F) << (7 * position);
             if byte & 0x80 == 0 {
-                assert!(byte != 0 || position == 0, "a Variable Byte Integer is longer than needed");
+                assert!(
+                    byte != 0 || position == 0,
+                    "a Variable Byte Integer is longer than needed"
+                );
                 return value;
             }
         }
-        panic!("a Variable Byte Integer has more than four bytes: [{}]", to_hex(self.bytes));
+        panic!(
+            "a Variable Byte Integer has more than four bytes: [{}]",
+            to_hex(self.bytes)
+        );
     }
 
     #[track_caller]
@@ -198,7 +237,10 @@ impl<'a> Reader<'a> {
     #[track_caller]
     fn properties(&mut self) -> Vec<OwnedProp> {
         let length = self.varint() as usize;
-        let mut block = Reader { bytes: self.take(length), at: 0 };
+        let mut block = Reader {
+            bytes: self.take(length),
+            at: 0,
+        };
         let mut properties = Vec::new();
         while !block.rest().is_empty() {
             properties.push(block.property());
@@ -210,7 +252,9 @@ impl<'a> Reader<'a> {
     fn property(&mut self) -> OwnedProp {
         let id = self.byte();
         match id {
-            0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2A => OwnedProp::Byte(id, self.byte()),
+            0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28 | 0x29 | 0x2A => {
+                OwnedProp::Byte(id, self.byte())
+            }
             0x13 | 0x21 | 0x22 | 0x23 => OwnedProp::U16(id, self.u16()),
             0x02 | 0x11 | 0x18 | 0x27 => OwnedProp::U32(id, self.u32()),
             0x0B => OwnedProp::Varint(id, self.varint()),

@@ -80,7 +80,11 @@ pub struct Totals {
 impl Totals {
     /// The tested part in per cent.
     pub fn percentage(&self) -> f64 {
-        if self.binding == 0 { 100.0 } else { self.tested as f64 * 100.0 / self.binding as f64 }
+        if self.binding == 0 {
+            100.0
+        } else {
+            self.tested as f64 * 100.0 / self.binding as f64
+        }
     }
 }
 
@@ -113,20 +117,37 @@ impl Manifest {
                     (None, None) if role == Role::Client => Standing::ClientOnly,
                     (None, None) => Standing::Missing,
                 };
-                entries.push(Entry { id, standard, role, summary, standing });
+                entries.push(Entry {
+                    id,
+                    standard,
+                    role,
+                    summary,
+                    standing,
+                });
             }
         }
         for (id, cases) in provers {
-            problems.push(format!("{id}, cited by {}, is in no list", cases.join(", ")));
+            problems.push(format!(
+                "{id}, cited by {}, is in no list",
+                cases.join(", ")
+            ));
         }
-        problems.extend(reasons.keys().map(|id| format!("{id} has a reason, and is in no list")));
+        problems.extend(
+            reasons
+                .keys()
+                .map(|id| format!("{id} has a reason, and is in no list")),
+        );
         Manifest { entries, problems }
     }
 
     /// The numbers of one standard.
     pub fn totals(&self, standard: &str) -> Totals {
         let mut totals = Totals::default();
-        for entry in self.entries.iter().filter(|entry| entry.standard == standard && entry.role != Role::Client) {
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| entry.standard == standard && entry.role != Role::Client)
+        {
             totals.binding += 1;
             match entry.standing {
                 Standing::Tested(_) => totals.tested += 1,
@@ -139,7 +160,10 @@ impl Manifest {
 
     /// The statements for servers that have neither a case nor a reason.
     pub fn missing(&self) -> Vec<&Entry> {
-        self.entries.iter().filter(|entry| entry.standing == Standing::Missing).collect()
+        self.entries
+            .iter()
+            .filter(|entry| entry.standing == Standing::Missing)
+            .collect()
     }
 
     /// The report in Markdown.
@@ -151,20 +175,47 @@ impl Manifest {
              |---|---:|---:|---:|---:|---:|\n",
         );
         for (_, standard, _) in STANDARDS {
-            let Totals { binding, tested, excepted, missing } = self.totals(standard);
+            let Totals {
+                binding,
+                tested,
+                excepted,
+                missing,
+            } = self.totals(standard);
             let share = self.totals(standard).percentage();
-            add(&mut text, &format!("| {standard} | {binding} | {tested} | {excepted} | {missing} | {share:.1} % |"));
+            add(
+                &mut text,
+                &format!(
+                    "| {standard} | {binding} | {tested} | {excepted} | {missing} | {share:.1} % |"
+                ),
+            );
         }
         add(&mut text, "\n## Not tested, and why\n");
         for entry in &self.entries {
             if let Standing::Excepted(reason) = entry.standing {
-                add(&mut text, &format!("- `{}` ({}): {reason}", entry.id, entry.summary));
+                add(
+                    &mut text,
+                    &format!("- `{}` ({}): {reason}", entry.id, entry.summary),
+                );
             }
         }
         for (_, standard, _) in STANDARDS {
-            add(&mut text, &format!("\n## {standard}\n\n| statement | for | demands | tested by |\n|---|---|---|---|"));
-            for entry in self.entries.iter().filter(|entry| entry.standard == standard) {
-                let row = [format!("`{}`", entry.id), entry.role.to_string(), escape(entry.summary), entry.standing()];
+            add(
+                &mut text,
+                &format!(
+                    "\n## {standard}\n\n| statement | for | demands | tested by |\n|---|---|---|---|"
+                ),
+            );
+            for entry in self
+                .entries
+                .iter()
+                .filter(|entry| entry.standard == standard)
+            {
+                let row = [
+                    format!("`{}`", entry.id),
+                    entry.role.to_string(),
+                    escape(entry.summary),
+                    entry.standing(),
+                ];
                 add(&mut text, &format!("| {} |", row.join(" | ")));
             }
         }
@@ -175,7 +226,11 @@ impl Manifest {
 impl Entry {
     fn standing(&self) -> String {
         match &self.standing {
-            Standing::Tested(cases) => cases.iter().map(|case| format!("`{case}`")).collect::<Vec<_>>().join(", "),
+            Standing::Tested(cases) => cases
+                .iter()
+                .map(|case| format!("`{case}`"))
+                .collect::<Vec<_>>()
+                .join(", "),
             Standing::Excepted(_) => "no: see above".to_owned(),
             Standing::ClientOnly => "no: binds clients".to_owned(),
             Standing::Missing => "**missing**".to_owned(),
@@ -212,7 +267,10 @@ fn statements(
     for (number, line) in lines(list) {
         let fields: Vec<&str> = line.split('\t').collect();
         let [id, role, summary] = fields.as_slice() else {
-            problems.push(format!("{standard}, line {number}: three fields wanted, got {}", fields.len()));
+            problems.push(format!(
+                "{standard}, line {number}: three fields wanted, got {}",
+                fields.len()
+            ));
             continue;
         };
         let role = match *role {
@@ -220,14 +278,18 @@ fn statements(
             "client" => Role::Client,
             "both" => Role::Both,
             other => {
-                problems.push(format!("{standard}, line {number}: {other:?} is not server, client or both"));
+                problems.push(format!(
+                    "{standard}, line {number}: {other:?} is not server, client or both"
+                ));
                 continue;
             }
         };
         if seen.insert(*id) {
             found.push((format!("{mark}[{id}]"), role, *summary));
         } else {
-            problems.push(format!("{standard}, line {number}: {id} stands there twice"));
+            problems.push(format!(
+                "{standard}, line {number}: {id} stands there twice"
+            ));
         }
     }
     found
@@ -239,10 +301,14 @@ fn exceptions(problems: &mut Vec<String>) -> BTreeMap<&'static str, &'static str
         match line.split_once('\t') {
             Some((id, reason)) if !reason.trim().is_empty() => {
                 if reasons.insert(id, reason.trim()).is_some() {
-                    problems.push(format!("exceptions, line {number}: {id} stands there twice"));
+                    problems.push(format!(
+                        "exceptions, line {number}: {id} stands there twice"
+                    ));
                 }
             }
-            _ => problems.push(format!("exceptions, line {number}: an id, a tab and a reason wanted")),
+            _ => problems.push(format!(
+                "exceptions, line {number}: an id, a tab and a reason wanted"
+            )),
         }
     }
     reasons
@@ -270,7 +336,11 @@ mod tests {
     #[test]
     fn every_statement_for_servers_has_a_case_or_a_reason() {
         let manifest = Manifest::new(&all());
-        let missing: Vec<&str> = manifest.missing().iter().map(|entry| entry.id.as_str()).collect();
+        let missing: Vec<&str> = manifest
+            .missing()
+            .iter()
+            .map(|entry| entry.id.as_str())
+            .collect();
         assert_eq!(missing, Vec::<&str>::new());
     }
 
@@ -286,7 +356,8 @@ mod tests {
     #[test]
     fn broken_lines_are_problems_with_their_number() {
         let mut problems = Vec::new();
-        let list = "# comment\nA-1\tserver\tfirst\nA-1\tboth\tagain\nA-2\tbroker\twhat\nA-3\tclient\n";
+        let list =
+            "# comment\nA-1\tserver\tfirst\nA-1\tboth\tagain\nA-2\tbroker\twhat\nA-3\tclient\n";
         let found = statements("v5", "MQTT 5.0", list, &mut problems);
         assert_eq!(found, vec![("v5[A-1]".to_owned(), Role::Server, "first")]);
         assert_eq!(
@@ -301,7 +372,12 @@ mod tests {
 
     #[test]
     fn the_share_counts_what_binds_servers() {
-        let totals = Totals { binding: 40, tested: 39, excepted: 1, missing: 0 };
+        let totals = Totals {
+            binding: 40,
+            tested: 39,
+            excepted: 1,
+            missing: 0,
+        };
         assert_eq!(format!("{:.1}", totals.percentage()), "97.5");
     }
 }

@@ -55,13 +55,22 @@ pub fn run_all(lab: &Lab, cases: &[Case], threads: usize) -> Vec<Outcome> {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let started = Instant::now();
                     let result = run_case(case, lab);
-                    let outcome = Outcome { case: *case, result, took: started.elapsed() };
-                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                    let outcome = Outcome {
+                        case: *case,
+                        result,
+                        took: started.elapsed(),
+                    };
+                    outcomes
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(outcome);
                 }
             });
         }
     });
-    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut outcomes = outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     outcomes.sort_by_key(|outcome| outcome.case.name);
     outcomes
 }

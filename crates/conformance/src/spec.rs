@@ -95,7 +95,13 @@ pub struct WillSpec<'a> {
 impl<'a> WillSpec<'a> {
     /// A Will at QoS 0, not retained, without properties.
     pub fn new(topic: &'a str, payload: &'a [u8]) -> WillSpec<'a> {
-        WillSpec { topic, payload, qos: 0, retain: false, props: Vec::new() }
+        WillSpec {
+            topic,
+            payload,
+            qos: 0,
+            retain: false,
+            props: Vec::new(),
+        }
     }
 }
 
@@ -121,7 +127,15 @@ pub struct PublishSpec<'a> {
 impl<'a> PublishSpec<'a> {
     /// A PUBLISH with Packet Identifier 1, no flags and no properties.
     pub fn new(topic: &'a str, payload: &'a [u8], qos: u8) -> PublishSpec<'a> {
-        PublishSpec { topic, payload, qos, retain: false, dup: false, packet_id: 1, props: Vec::new() }
+        PublishSpec {
+            topic,
+            payload,
+            qos,
+            retain: false,
+            dup: false,
+            packet_id: 1,
+            props: Vec::new(),
+        }
     }
 
     /// The whole packet as a connection of this protocol level sends it.

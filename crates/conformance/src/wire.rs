@@ -41,7 +41,9 @@ impl Wire {
     #[track_caller]
     pub fn packet_id(&self) -> u16 {
         match self.body.as_slice() {
-            [high, low, ..] if matches!(self.packet_type(), 4..=7 | 9 | 11) => u16::from_be_bytes([*high, *low]),
+            [high, low, ..] if matches!(self.packet_type(), 4..=7 | 9 | 11) => {
+                u16::from_be_bytes([*high, *low])
+            }
             _ => panic!("{self:?} has no Packet Identifier in front"),
         }
     }
@@ -50,9 +52,17 @@ impl Wire {
     #[track_caller]
     pub fn reason(&self, level: u8) -> u8 {
         match self.packet_type() {
-            2 => self.body.get(1).copied().unwrap_or_else(|| panic!("{self:?} is too short for a CONNACK")),
+            2 => self
+                .body
+                .get(1)
+                .copied()
+                .unwrap_or_else(|| panic!("{self:?} is too short for a CONNACK")),
             4..=7 => self.body.get(2).copied().unwrap_or(0),
-            9 | 11 => self.codes(level).first().copied().unwrap_or_else(|| panic!("{self:?} has no Reason Code")),
+            9 | 11 => self
+                .codes(level)
+                .first()
+                .copied()
+                .unwrap_or_else(|| panic!("{self:?} has no Reason Code")),
             14 | 15 => self.body.first().copied().unwrap_or(0),
             _ => panic!("{self:?} carries no Reason Code"),
         }
@@ -61,9 +71,19 @@ impl Wire {
     /// The Reason Codes of a SUBACK or UNSUBACK.
     #[track_caller]
     pub fn codes(&self, level: u8) -> Vec<u8> {
-        assert!(matches!(self.packet_type(), 9 | 11), "{self:?} is neither SUBACK nor UNSUBACK");
-        let start = if level == 5 { 2 + received::block_len(&self.body, 2) } else { 2 };
-        self.body.get(start..).unwrap_or_else(|| panic!("{self:?} is too short")).to_vec()
+        assert!(
+            matches!(self.packet_type(), 9 | 11),
+            "{self:?} is neither SUBACK nor UNSUBACK"
+        );
+        let start = if level == 5 {
+            2 + received::block_len(&self.body, 2)
+        } else {
+            2
+        };
+        self.body
+            .get(start..)
+            .unwrap_or_else(|| panic!("{self:?} is too short"))
+            .to_vec()
     }
 
     /// The properties of a packet of MQTT 5.0, in their order; empty where the block is left out.
@@ -89,7 +109,12 @@ impl Wire {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} [{}]", type_name(self.packet_type()), shortened(&self.to_hex()))
+        write!(
+            f,
+            "{} [{}]",
+            type_name(self.packet_type()),
+            shortened(&self.to_hex())
+        )
     }
 }
 
@@ -186,7 +211,10 @@ pub fn block(properties: &[u8]) -> Vec<u8> {
 /// A Variable Byte Integer in its shortest form.
 #[track_caller]
 pub fn varint(value: u32) -> Vec<u8> {
-    assert!(value <= 268_435_455, "{value} does not fit a Variable Byte Integer");
+    assert!(
+        value <= 268_435_455,
+        "{value} does not fit a Variable Byte Integer"
+    );
     let mut bytes = Vec::new();
     let mut rest = value;
     loop {
@@ -223,7 +251,11 @@ pub fn connect(spec: &ConnectSpec<'_>) -> Vec<u8> {
         flags |= 0x40;
         payload.extend(binary(password));
     }
-    let mut body = string(if spec.level & 0x7F == 3 { "MQIsdp" } else { "MQTT" });
+    let mut body = string(if spec.level & 0x7F == 3 {
+        "MQIsdp"
+    } else {
+        "MQTT"
+    });
     body.extend([spec.level, flags]);
     body.extend(spec.keep_alive.to_be_bytes());
     if spec.level == 5 {
@@ -253,11 +285,19 @@ pub fn publish(level: u8, spec: &PublishSpec<'_>) -> Vec<u8> {
         body.extend(props(&spec.props));
     }
     body.extend_from_slice(spec.payload);
-    packet(0x30 | (u8::from(spec.dup) << 3) | (spec.qos << 1) | u8::from(spec.retain), &body)
+    packet(
+        0x30 | (u8::from(spec.dup) << 3) | (spec.qos << 1) | u8::from(spec.retain),
+        &body,
+    )
 }
 
 /// A SUBSCRIBE packet of filters with their options byte.
-pub fn subscribe(level: u8, packet_id: u16, properties: &[Prop<'_>], filters: &[(&str, u8)]) -> Vec<u8> {
+pub fn subscribe(
+    level: u8,
+    packet_id: u16,
+    properties: &[Prop<'_>],
+    filters: &[(&str, u8)],
+) -> Vec<u8> {
     let mut body = identified(level, packet_id, properties);
     for (filter, options) in filters {
         body.extend(string(filter));
@@ -267,7 +307,12 @@ pub fn subscribe(level: u8, packet_id: u16, properties: &[Prop<'_>], filters: &[
 }
 
 /// An UNSUBSCRIBE packet.
-pub fn unsubscribe(level: u8, packet_id: u16, properties: &[Prop<'_>], filters: &[&str]) -> Vec<u8> {
+pub fn unsubscribe(
+    level: u8,
+    packet_id: u16,
+    properties: &[Prop<'_>],
+    filters: &[&str],
+) -> Vec<u8> {
     let mut body = identified(level, packet_id, properties);
     for filter in filters {
         body.extend(string(filter));
@@ -307,15 +352,28 @@ pub fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text
         .chars()
         .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16).unwrap_or_else(|| panic!("{c:?} is no hexadecimal digit")))
+        .map(|c| {
+            c.to_digit(16)
+                .unwrap_or_else(|| panic!("{c:?} is no hexadecimal digit"))
+        })
         .collect();
-    assert!(digits.len().is_multiple_of(2), "{text:?} has an odd number of digits");
-    digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| (byte << 4) | *digit) as u8).collect()
+    assert!(
+        digits.len().is_multiple_of(2),
+        "{text:?} has an odd number of digits"
+    );
+    digits
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| (byte << 4) | *digit) as u8)
+        .collect()
 }
 
 /// Bytes as `d0 00`.
 pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+    bytes
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn identified(level: u8, packet_id: u16, properties: &[Prop<'_>]) -> Vec<u8> {

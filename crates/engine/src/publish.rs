@@ -114,7 +114,11 @@ impl Engine {
         now: Timestamp,
     ) {
         let kind = publish_kind(publish.qos);
-        let waits = self.durable || (self.limits.queue_full == QueueFull::Reject && kind.is_some());
+        // Whoever subscribes after the acknowledgement must find the retained message, on whichever worker.
+        let retained_elsewhere =
+            incoming.retain && self.owner_of(partition_of(incoming.topic.as_bytes())) != self.worker;
+        let waits = self.durable
+            || (kind.is_some() && (self.limits.queue_full == QueueFull::Reject || retained_elsewhere));
         if !waits {
             let taken = self.route(resolved, incoming, Some(key), Some(slot), None, now);
             if let (Some(kind), Some(id)) = (kind, publish.packet_id) {

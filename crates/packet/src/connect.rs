@@ -636,7 +636,7 @@ mod tests {
 
     #[test]
     fn a_field_beyond_the_wire_is_not_written() {
-        let long = vec![0; 65_536];
+        let long = vec![0u8; 65_536];
         let connect = Connect {
             password: Some(&long),
             ..plain(V5)

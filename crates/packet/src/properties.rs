@@ -331,94 +331,92 @@ mod tests {
     const DISCONNECT: PropertyHost = PropertyHost::Packet(PacketType::Disconnect);
 
     /// Each property on the wire, its value, and the hosts of table 2-4 of the standard.
-    fn samples() -> Vec<(&'static str, Property<'static>, &'static str)> {
-        vec![
-            ("0101", Property::PayloadFormatIndicator(1), "PUBLISH Will"),
-            (
-                "02 0000003c",
-                Property::MessageExpiryInterval(60),
-                "PUBLISH Will",
-            ),
-            ("03 0001 74", Property::ContentType("t"), "PUBLISH Will"),
-            (
-                "08 0003 612f62",
-                Property::ResponseTopic("a/b"),
-                "PUBLISH Will",
-            ),
-            (
-                "09 0002 00ff",
-                Property::CorrelationData(&[0, 255]),
-                "PUBLISH Will",
-            ),
-            (
-                "0b ffffff7f",
-                Property::SubscriptionIdentifier(268_435_455),
-                "PUBLISH SUBSCRIBE",
-            ),
-            (
-                "11 ffffffff",
-                Property::SessionExpiryInterval(u32::MAX),
-                "CONNECT CONNACK DISCONNECT",
-            ),
-            (
-                "12 0001 69",
-                Property::AssignedClientIdentifier("i"),
-                "CONNACK",
-            ),
-            ("13 ffff", Property::ServerKeepAlive(65_535), "CONNACK"),
-            (
-                "15 0001 6d",
-                Property::AuthenticationMethod("m"),
-                "CONNECT CONNACK AUTH",
-            ),
-            (
-                "16 0001 00",
-                Property::AuthenticationData(&[0]),
-                "CONNECT CONNACK AUTH",
-            ),
-            ("1700", Property::RequestProblemInformation(0), "CONNECT"),
-            ("18 00000000", Property::WillDelayInterval(0), "Will"),
-            ("1901", Property::RequestResponseInformation(1), "CONNECT"),
-            ("1a 0001 72", Property::ResponseInformation("r"), "CONNACK"),
-            (
-                "1c 0001 73",
-                Property::ServerReference("s"),
-                "CONNACK DISCONNECT",
-            ),
-            (
-                "1f 0001 77",
-                Property::ReasonString("w"),
-                "CONNACK PUBACK PUBREC PUBREL PUBCOMP SUBACK UNSUBACK DISCONNECT AUTH",
-            ),
-            ("21 0001", Property::ReceiveMaximum(1), "CONNECT CONNACK"),
-            ("22 0000", Property::TopicAliasMaximum(0), "CONNECT CONNACK"),
-            ("23 0001", Property::TopicAlias(1), "PUBLISH"),
-            ("2401", Property::MaximumQoS(1), "CONNACK"),
-            ("2500", Property::RetainAvailable(0), "CONNACK"),
-            (
-                "26 0001 6b 0000",
-                Property::UserProperty("k", ""),
-                "CONNECT CONNACK PUBLISH Will PUBACK PUBREC PUBREL PUBCOMP SUBSCRIBE SUBACK \
+    const SAMPLES: &[(&str, Property<'static>, &str)] = &[
+        ("0101", Property::PayloadFormatIndicator(1), "PUBLISH Will"),
+        (
+            "02 0000003c",
+            Property::MessageExpiryInterval(60),
+            "PUBLISH Will",
+        ),
+        ("03 0001 74", Property::ContentType("t"), "PUBLISH Will"),
+        (
+            "08 0003 612f62",
+            Property::ResponseTopic("a/b"),
+            "PUBLISH Will",
+        ),
+        (
+            "09 0002 00ff",
+            Property::CorrelationData(&[0, 255]),
+            "PUBLISH Will",
+        ),
+        (
+            "0b ffffff7f",
+            Property::SubscriptionIdentifier(268_435_455),
+            "PUBLISH SUBSCRIBE",
+        ),
+        (
+            "11 ffffffff",
+            Property::SessionExpiryInterval(u32::MAX),
+            "CONNECT CONNACK DISCONNECT",
+        ),
+        (
+            "12 0001 69",
+            Property::AssignedClientIdentifier("i"),
+            "CONNACK",
+        ),
+        ("13 ffff", Property::ServerKeepAlive(65_535), "CONNACK"),
+        (
+            "15 0001 6d",
+            Property::AuthenticationMethod("m"),
+            "CONNECT CONNACK AUTH",
+        ),
+        (
+            "16 0001 00",
+            Property::AuthenticationData(&[0]),
+            "CONNECT CONNACK AUTH",
+        ),
+        ("1700", Property::RequestProblemInformation(0), "CONNECT"),
+        ("18 00000000", Property::WillDelayInterval(0), "Will"),
+        ("1901", Property::RequestResponseInformation(1), "CONNECT"),
+        ("1a 0001 72", Property::ResponseInformation("r"), "CONNACK"),
+        (
+            "1c 0001 73",
+            Property::ServerReference("s"),
+            "CONNACK DISCONNECT",
+        ),
+        (
+            "1f 0001 77",
+            Property::ReasonString("w"),
+            "CONNACK PUBACK PUBREC PUBREL PUBCOMP SUBACK UNSUBACK DISCONNECT AUTH",
+        ),
+        ("21 0001", Property::ReceiveMaximum(1), "CONNECT CONNACK"),
+        ("22 0000", Property::TopicAliasMaximum(0), "CONNECT CONNACK"),
+        ("23 0001", Property::TopicAlias(1), "PUBLISH"),
+        ("2401", Property::MaximumQoS(1), "CONNACK"),
+        ("2500", Property::RetainAvailable(0), "CONNACK"),
+        (
+            "26 0001 6b 0000",
+            Property::UserProperty("k", ""),
+            "CONNECT CONNACK PUBLISH Will PUBACK PUBREC PUBREL PUBCOMP SUBSCRIBE SUBACK \
                  UNSUBSCRIBE UNSUBACK DISCONNECT AUTH",
-            ),
-            (
-                "27 00000001",
-                Property::MaximumPacketSize(1),
-                "CONNECT CONNACK",
-            ),
-            (
-                "2801",
-                Property::WildcardSubscriptionAvailable(1),
-                "CONNACK",
-            ),
-            (
-                "2900",
-                Property::SubscriptionIdentifierAvailable(0),
-                "CONNACK",
-            ),
-            ("2a01", Property::SharedSubscriptionAvailable(1), "CONNACK"),
-        ]
-    }
+        ),
+        (
+            "27 00000001",
+            Property::MaximumPacketSize(1),
+            "CONNECT CONNACK",
+        ),
+        (
+            "2801",
+            Property::WildcardSubscriptionAvailable(1),
+            "CONNACK",
+        ),
+        (
+            "2900",
+            Property::SubscriptionIdentifierAvailable(0),
+            "CONNACK",
+        ),
+        ("2a01", Property::SharedSubscriptionAvailable(1), "CONNACK"),
+    ];
 
     fn hosts() -> Vec<(&'static str, PropertyHost)> {
         let packets = (1..=15).filter_map(PacketType::from_u8);
@@ -427,6 +425,12 @@ mod tests {
             .collect();
         hosts.push(("Will", PropertyHost::Will));
         hosts
+    }
+
+    fn first_host(allowed: &str) -> PropertyHost {
+        let first = allowed.split_whitespace().next().unwrap();
+        let found = hosts().into_iter().find(|(name, _)| *name == first);
+        found.unwrap().1
     }
 
     fn read(block: &[u8], host: PropertyHost, sender: Sender) -> Result<usize, DecodeError> {
@@ -442,7 +446,7 @@ mod tests {
 
     #[test]
     fn each_property_both_ways() {
-        for (bytes, property, _) in samples() {
+        for &(bytes, property, _) in SAMPLES {
             let mut block = PropertiesBuf::new();
             block.push(property);
             assert_eq!(block.as_properties().as_bytes(), hex(bytes), "{property:?}");
@@ -453,7 +457,7 @@ mod tests {
 
     #[test]
     fn each_property_in_each_packet() {
-        for (bytes, property, allowed) in samples() {
+        for &(bytes, property, allowed) in SAMPLES {
             let id = property.id();
             for (name, host) in hosts() {
                 let expected = if allowed.split_whitespace().any(|allowed| allowed == name) {
@@ -481,11 +485,8 @@ mod tests {
 
     #[test]
     fn each_property_twice() {
-        for (bytes, property, allowed) in samples() {
-            let (_, host) = hosts()
-                .into_iter()
-                .find(|(name, _)| allowed.contains(name))
-                .unwrap();
+        for &(bytes, property, allowed) in SAMPLES {
+            let host = first_host(allowed);
             let twice = [hex(bytes), hex(bytes)].concat();
             let id = property.id();
             let repeats = matches!(
@@ -511,11 +512,8 @@ mod tests {
 
     #[test]
     fn each_property_cut_short() {
-        for (bytes, property, allowed) in samples() {
-            let (_, host) = hosts()
-                .into_iter()
-                .find(|(name, _)| allowed.contains(name))
-                .unwrap();
+        for &(bytes, property, allowed) in SAMPLES {
+            let host = first_host(allowed);
             let bytes = hex(bytes);
             for len in 1..bytes.len() {
                 let result = read(&bytes[..len], host, Sender::Server);
@@ -591,7 +589,7 @@ mod tests {
     fn getters() {
         let mut buf = PropertiesBuf::new();
         assert!(buf.is_empty() && buf.as_properties().reason_string().is_none());
-        for (_, property, _) in samples() {
+        for &(_, property, _) in SAMPLES {
             buf.push(property);
         }
         buf.push(Property::UserProperty("k2", "v2"));
@@ -604,7 +602,7 @@ mod tests {
         assert_eq!(all.topic_alias(), Some(1));
         assert!(all.user_properties().eq([("k", ""), ("k2", "v2")]));
         assert!(all.subscription_identifiers().eq([268_435_455, 7]));
-        assert_eq!(all.iter().count(), samples().len() + 2);
+        assert_eq!(all.iter().count(), SAMPLES.len() + 2);
         buf.clear();
         assert_eq!((buf.len(), buf.as_properties().encoded_len()), (0, 1));
     }

@@ -292,8 +292,8 @@ proptest! {
             body.push(filter, if version.is_v5() { options } else { plain });
         }
         let properties = of_version(version, &block);
-        let packet = Packet::Subscribe(Subscribe::from_body(packet_id, properties, body.as_bytes()));
-        check_round_trip(&packet, version, Sender::Client);
+        let subscribe = Subscribe::from_body(packet_id, properties, body.as_bytes());
+        check_round_trip(&Packet::Subscribe(subscribe), version, Sender::Client);
     }
 
     #[test]
@@ -366,7 +366,8 @@ proptest! {
         flags in any::<u8>(),
         body in vec(prop_oneof![any::<u8>(), Just(0u8), Just(1u8), Just(2u8)], 0..40),
     ) {
-        let mut bytes = vec![0x10, body.len() as u8 + 8, 0, 4, b'M', b'Q', b'T', b'T', level, flags];
+        let remaining = body.len() as u8 + 8;
+        let mut bytes = vec![0x10, remaining, 0, 4, b'M', b'Q', b'T', b'T', level, flags];
         bytes.extend_from_slice(&body);
         check_any_bytes(&bytes);
     }

@@ -25,29 +25,71 @@ pub const CASES: &[Case] = &[
     case!(other_protocol_version_is_refused, ["v5[MQTT-3.1.2-2]"]),
     case!(other_version_of_mqisdp_is_refused, ["v5[MQTT-3.1.2-2]"]),
     case!(reserved_connect_flag_is_malformed, ["v5[MQTT-3.1.2-3]"]),
-    case!(user_name_without_its_flag_is_malformed, ["v5[MQTT-3.1.2-16]"]),
-    case!(user_name_flag_without_user_name_is_malformed, ["v5[MQTT-3.1.2-17]"]),
-    case!(password_without_its_flag_is_malformed, ["v5[MQTT-3.1.2-18]"]),
-    case!(password_flag_without_password_is_malformed, ["v5[MQTT-3.1.2-19]"]),
-    case!(user_name_and_password_are_taken_in_every_combination, ["v5[MQTT-3.1.2-17]", "v5[MQTT-3.1.2-19]"]),
+    case!(
+        user_name_without_its_flag_is_malformed,
+        ["v5[MQTT-3.1.2-16]"]
+    ),
+    case!(
+        user_name_flag_without_user_name_is_malformed,
+        ["v5[MQTT-3.1.2-17]"]
+    ),
+    case!(
+        password_without_its_flag_is_malformed,
+        ["v5[MQTT-3.1.2-18]"]
+    ),
+    case!(
+        password_flag_without_password_is_malformed,
+        ["v5[MQTT-3.1.2-19]"]
+    ),
+    case!(
+        user_name_and_password_are_taken_in_every_combination,
+        ["v5[MQTT-3.1.2-17]", "v5[MQTT-3.1.2-19]"]
+    ),
     case!(connect_payload_is_read_in_order, ["v5[MQTT-3.1.3-1]"]),
     case!(connect_without_client_id_is_malformed, ["v5[MQTT-3.1.3-3]"]),
     case!(client_id_must_be_utf8, ["v5[MQTT-3.1.3-4]"]),
-    case!(client_ids_of_1_to_23_letters_and_digits_are_allowed, ["v5[MQTT-3.1.3-5]"]),
-    case!(longer_client_ids_with_other_characters_are_allowed, ["v5[MQTT-3.1.3-5]"]),
-    case!(empty_client_id_gets_a_unique_one, ["v5[MQTT-3.1.3-6]", "v5[MQTT-3.1.3-7]", "v5[MQTT-3.2.2-16]"]),
+    case!(
+        client_ids_of_1_to_23_letters_and_digits_are_allowed,
+        ["v5[MQTT-3.1.3-5]"]
+    ),
+    case!(
+        longer_client_ids_with_other_characters_are_allowed,
+        ["v5[MQTT-3.1.3-5]"]
+    ),
+    case!(
+        empty_client_id_gets_a_unique_one,
+        ["v5[MQTT-3.1.3-6]", "v5[MQTT-3.1.3-7]", "v5[MQTT-3.2.2-16]"]
+    ),
     case!(assigned_client_id_names_the_session, ["v5[MQTT-3.1.3-7]"]),
     case!(refused_client_id_is_closed, ["v5[MQTT-3.1.3-8]"]),
     case!(user_name_must_be_utf8, ["v5[MQTT-3.1.3-12]"]),
     case!(connect_cut_anywhere_is_refused, ["v5[MQTT-3.1.4-1]"]),
-    case!(connect_with_bytes_behind_it_is_malformed, ["v5[MQTT-3.1.4-1]"]),
-    case!(connect_with_unknown_properties_is_malformed, ["v5[MQTT-3.1.4-1]"]),
-    case!(connect_properties_that_are_protocol_errors, ["v5[MQTT-3.1.4-1]"]),
-    case!(will_properties_that_are_protocol_errors, ["v5[MQTT-3.1.4-1]"]),
-    case!(every_connect_property_is_accepted, ["v5[MQTT-3.1.4-1]", "v5[MQTT-3.1.4-5]"]),
+    case!(
+        connect_with_bytes_behind_it_is_malformed,
+        ["v5[MQTT-3.1.4-1]"]
+    ),
+    case!(
+        connect_with_unknown_properties_is_malformed,
+        ["v5[MQTT-3.1.4-1]"]
+    ),
+    case!(
+        connect_properties_that_are_protocol_errors,
+        ["v5[MQTT-3.1.4-1]"]
+    ),
+    case!(
+        will_properties_that_are_protocol_errors,
+        ["v5[MQTT-3.1.4-1]"]
+    ),
+    case!(
+        every_connect_property_is_accepted,
+        ["v5[MQTT-3.1.4-1]", "v5[MQTT-3.1.4-5]"]
+    ),
     case!(unauthorised_connect_is_closed, ["v5[MQTT-3.1.4-2]"]),
     case!(connect_is_acknowledged_with_success, ["v5[MQTT-3.1.4-5]"]),
-    case!(data_behind_a_refused_connect_is_not_processed, ["v5[MQTT-3.1.4-6]"]),
+    case!(
+        data_behind_a_refused_connect_is_not_processed,
+        ["v5[MQTT-3.1.4-6]"]
+    ),
     case!(connect_arrives_byte_by_byte, ["v5[MQTT-4.2-1]"]),
 ];
 
@@ -111,7 +153,12 @@ fn other_protocol_name_is_closed(lab: &Lab) {
 
 fn other_protocol_version_is_refused(lab: &Lab) {
     for level in [0, 1, 2, 6, 7, 0x7F] {
-        let body = [wire::string("MQTT"), vec![level], wire::hex("02 00 00 00 00 01 61")].concat();
+        let body = [
+            wire::string("MQTT"),
+            vec![level],
+            wire::hex("02 00 00 00 00 01 61"),
+        ]
+        .concat();
         let mut raw = lab.broker().raw();
         raw.send(&wire::packet(0x10, &body));
         raw.expect_hex("20 03 00 84 00");
@@ -121,7 +168,12 @@ fn other_protocol_version_is_refused(lab: &Lab) {
 
 fn other_version_of_mqisdp_is_refused(lab: &Lab) {
     for level in [2, 9] {
-        let body = [wire::string("MQIsdp"), vec![level], wire::hex("02 00 00 00 01 61")].concat();
+        let body = [
+            wire::string("MQIsdp"),
+            vec![level],
+            wire::hex("02 00 00 00 01 61"),
+        ]
+        .concat();
         let mut raw = lab.broker().raw();
         raw.send(&wire::packet(0x10, &body));
         raw.expect_hex("20 02 00 01");
@@ -131,47 +183,99 @@ fn other_version_of_mqisdp_is_refused(lab: &Lab) {
 
 fn reserved_connect_flag_is_malformed(lab: &Lab) {
     let (id, user) = (wire::string("connect-flag"), wire::string("user"));
-    expect_refused(lab.broker(), &wire::connect_of(0x01, NO_PROPERTIES, &[&id]), MALFORMED);
-    expect_refused(lab.broker(), &wire::connect_of(CLEAN_START | 0x01, NO_PROPERTIES, &[&id]), MALFORMED);
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(0x01, NO_PROPERTIES, &[&id]),
+        MALFORMED,
+    );
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(CLEAN_START | 0x01, NO_PROPERTIES, &[&id]),
+        MALFORMED,
+    );
     let flags = CLEAN_START | USER_NAME | 0x01;
-    expect_refused(lab.broker(), &wire::connect_of(flags, NO_PROPERTIES, &[&id, &user]), MALFORMED);
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(flags, NO_PROPERTIES, &[&id, &user]),
+        MALFORMED,
+    );
 }
 
 fn user_name_without_its_flag_is_malformed(lab: &Lab) {
     let (id, user) = (wire::string("connect-user"), wire::string("user"));
-    expect_refused(lab.broker(), &wire::connect_of(CLEAN_START, NO_PROPERTIES, &[&id, &user]), MALFORMED);
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(CLEAN_START, NO_PROPERTIES, &[&id, &user]),
+        MALFORMED,
+    );
     // With the flag of the password alone, the user name is taken for it, and the password is left over.
     let password = wire::binary(b"secret");
-    let connect = wire::connect_of(CLEAN_START | PASSWORD, NO_PROPERTIES, &[&id, &user, &password]);
+    let connect = wire::connect_of(
+        CLEAN_START | PASSWORD,
+        NO_PROPERTIES,
+        &[&id, &user, &password],
+    );
     expect_refused(lab.broker(), &connect, MALFORMED);
 }
 
 fn user_name_flag_without_user_name_is_malformed(lab: &Lab) {
     let id = wire::string("connect-user");
-    expect_refused(lab.broker(), &wire::connect_of(CLEAN_START | USER_NAME, NO_PROPERTIES, &[&id]), MALFORMED);
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(CLEAN_START | USER_NAME, NO_PROPERTIES, &[&id]),
+        MALFORMED,
+    );
     let cut = [0, 4, b'u', b's'];
-    expect_refused(lab.broker(), &wire::connect_of(CLEAN_START | USER_NAME, NO_PROPERTIES, &[&id, &cut]), MALFORMED);
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(CLEAN_START | USER_NAME, NO_PROPERTIES, &[&id, &cut]),
+        MALFORMED,
+    );
 }
 
 fn password_without_its_flag_is_malformed(lab: &Lab) {
-    let (id, user, password) = (wire::string("connect-pass"), wire::string("user"), wire::binary(b"secret"));
-    let connect = wire::connect_of(CLEAN_START | USER_NAME, NO_PROPERTIES, &[&id, &user, &password]);
+    let (id, user, password) = (
+        wire::string("connect-pass"),
+        wire::string("user"),
+        wire::binary(b"secret"),
+    );
+    let connect = wire::connect_of(
+        CLEAN_START | USER_NAME,
+        NO_PROPERTIES,
+        &[&id, &user, &password],
+    );
     expect_refused(lab.broker(), &connect, MALFORMED);
 }
 
 fn password_flag_without_password_is_malformed(lab: &Lab) {
     let (id, user) = (wire::string("connect-pass"), wire::string("user"));
     let flags = CLEAN_START | USER_NAME | PASSWORD;
-    expect_refused(lab.broker(), &wire::connect_of(flags, NO_PROPERTIES, &[&id, &user]), MALFORMED);
-    expect_refused(lab.broker(), &wire::connect_of(flags, NO_PROPERTIES, &[&id, &user, &[0, 9, 1]]), MALFORMED);
-    expect_refused(lab.broker(), &wire::connect_of(CLEAN_START | PASSWORD, NO_PROPERTIES, &[&id]), MALFORMED);
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(flags, NO_PROPERTIES, &[&id, &user]),
+        MALFORMED,
+    );
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(flags, NO_PROPERTIES, &[&id, &user, &[0, 9, 1]]),
+        MALFORMED,
+    );
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(CLEAN_START | PASSWORD, NO_PROPERTIES, &[&id]),
+        MALFORMED,
+    );
 }
 
 fn user_name_and_password_are_taken_in_every_combination(lab: &Lab) {
     for user in [None, Some(""), Some("user")] {
         for password in [None, Some(b"".as_slice()), Some(b"secret\0\xFF".as_slice())] {
             let id = lab.unique("connect-user");
-            let connect = ConnectSpec { user, password, ..ConnectSpec::v5(&id) };
+            let connect = ConnectSpec {
+                user,
+                password,
+                ..ConnectSpec::v5(&id)
+            };
             assert!(lab.broker().connect(&connect).ping().is_empty());
         }
     }
@@ -182,7 +286,10 @@ fn connect_payload_is_read_in_order(lab: &Lab) {
     let (id, topic) = (lab.unique("connect-order"), lab.unique("connect-order"));
     let mut watcher = lab.broker().v5(&lab.unique("connect-order-watch"));
     assert_eq!(watcher.subscribe(&[(&topic, 0)]), [0]);
-    let will = WillSpec { props: vec![Prop::Str(0x03, "type")], ..WillSpec::new(&topic, b"gone") };
+    let will = WillSpec {
+        props: vec![Prop::Str(0x03, "type")],
+        ..WillSpec::new(&topic, b"gone")
+    };
     let connect = ConnectSpec {
         will: Some(will),
         user: Some("user"),
@@ -192,32 +299,59 @@ fn connect_payload_is_read_in_order(lab: &Lab) {
     };
     lab.broker().connect(&connect).drop_connection();
     let delivered = watcher.recv_publish();
-    assert_eq!((delivered.topic.as_str(), delivered.payload.as_slice()), (topic.as_str(), b"gone".as_slice()));
+    assert_eq!(
+        (delivered.topic.as_str(), delivered.payload.as_slice()),
+        (topic.as_str(), b"gone".as_slice())
+    );
     assert_eq!(delivered.props, [OwnedProp::Str(0x03, "type".to_owned())]);
     // The Client Identifier behind the other fields is none.
     let (id, user) = (wire::binary(b"\xFF"), wire::string("user"));
     let flags = CLEAN_START | USER_NAME;
-    expect_refused(lab.broker(), &wire::connect_of(flags, NO_PROPERTIES, &[&id, &user]), MALFORMED);
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(flags, NO_PROPERTIES, &[&id, &user]),
+        MALFORMED,
+    );
 }
 
 fn connect_without_client_id_is_malformed(lab: &Lab) {
-    expect_refused(lab.broker(), &wire::connect_of(CLEAN_START, NO_PROPERTIES, &[]), MALFORMED);
-    expect_refused(lab.broker(), &wire::connect_of(CLEAN_START, NO_PROPERTIES, &[&[0]]), MALFORMED);
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(CLEAN_START, NO_PROPERTIES, &[]),
+        MALFORMED,
+    );
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(CLEAN_START, NO_PROPERTIES, &[&[0]]),
+        MALFORMED,
+    );
     // The user name is taken for the Client Identifier, and is missing then.
     let user = wire::string("user");
-    expect_refused(lab.broker(), &wire::connect_of(CLEAN_START | USER_NAME, NO_PROPERTIES, &[&user]), MALFORMED);
+    expect_refused(
+        lab.broker(),
+        &wire::connect_of(CLEAN_START | USER_NAME, NO_PROPERTIES, &[&user]),
+        MALFORMED,
+    );
 }
 
 fn client_id_must_be_utf8(lab: &Lab) {
     for bytes in [b"\xFF".as_slice(), b"id\xC3", b"\xED\xA0\x80", b"id\0"] {
         let id = wire::binary(bytes);
-        expect_refused(lab.broker(), &wire::connect_of(CLEAN_START, NO_PROPERTIES, &[&id]), MALFORMED);
+        expect_refused(
+            lab.broker(),
+            &wire::connect_of(CLEAN_START, NO_PROPERTIES, &[&id]),
+            MALFORMED,
+        );
     }
 }
 
 fn client_ids_of_1_to_23_letters_and_digits_are_allowed(lab: &Lab) {
     let broker = lab.broker();
-    for id in ["0123456789abcdefghijklm", "nopqrstuvwxyzABCDEFGHIJ", "KLMNOPQRSTUVWXYZ0000000"] {
+    for id in [
+        "0123456789abcdefghijklm",
+        "nopqrstuvwxyzABCDEFGHIJ",
+        "KLMNOPQRSTUVWXYZ0000000",
+    ] {
         assert_eq!(id.len(), 23);
         for len in [23, 22, 12, 2, 1] {
             let mut raw = broker.v5(id.get(..len).unwrap_or(id));
@@ -246,12 +380,18 @@ fn empty_client_id_gets_a_unique_one(lab: &Lab) {
     let connections: Vec<Raw> = (0..20).map(|_| lab.broker().v5("")).collect();
     let ids: BTreeSet<String> = connections.iter().map(assigned).collect();
     assert_eq!(ids.len(), connections.len(), "not unique: {ids:?}");
-    assert!(ids.iter().all(|id| id.starts_with("auto-") && id.len() > 5), "{ids:?}");
+    assert!(
+        ids.iter().all(|id| id.starts_with("auto-") && id.len() > 5),
+        "{ids:?}"
+    );
     for mut connection in connections {
         assert!(connection.ping().is_empty());
     }
     // Without Clean Start it is no other: there can be no Session yet.
-    let raw = lab.broker().connect(&ConnectSpec { clean: false, ..ConnectSpec::v5("") });
+    let raw = lab.broker().connect(&ConnectSpec {
+        clean: false,
+        ..ConnectSpec::v5("")
+    });
     assert!(!raw.session_present());
     assert!(!ids.contains(&assigned(&raw)));
 }
@@ -259,11 +399,18 @@ fn empty_client_id_gets_a_unique_one(lab: &Lab) {
 fn assigned_client_id_names_the_session(lab: &Lab) {
     let topic = lab.unique("connect-assigned");
     let props = vec![Prop::U32(SESSION_EXPIRY_INTERVAL, 60)];
-    let mut raw = lab.broker().connect(&ConnectSpec { props: props.clone(), ..ConnectSpec::v5("") });
+    let mut raw = lab.broker().connect(&ConnectSpec {
+        props: props.clone(),
+        ..ConnectSpec::v5("")
+    });
     let id = assigned(&raw);
     assert_eq!(raw.subscribe(&[(&topic, 0)]), [0]);
     raw.disconnect();
-    let mut raw = lab.broker().connect(&ConnectSpec { clean: false, props, ..ConnectSpec::v5(&id) });
+    let mut raw = lab.broker().connect(&ConnectSpec {
+        clean: false,
+        props,
+        ..ConnectSpec::v5(&id)
+    });
     assert!(raw.session_present(), "the Session of {id} was not found");
     assert_eq!(raw.connack.prop(ASSIGNED_CLIENT_IDENTIFIER), None);
     raw.publish(&PublishSpec::new(&topic, b"x", 0));
@@ -287,10 +434,23 @@ fn user_name_must_be_utf8(lab: &Lab) {
 
 /// A CONNECT that has everything; its fixed header is two bytes.
 fn full_connect(client_id: &str) -> Vec<u8> {
-    let will = WillSpec { props: vec![Prop::U32(0x18, 5)], ..WillSpec::new("t", b"gone") };
-    let props = vec![Prop::U32(SESSION_EXPIRY_INTERVAL, 0), Prop::Pair(0x26, "n", "v")];
+    let will = WillSpec {
+        props: vec![Prop::U32(0x18, 5)],
+        ..WillSpec::new("t", b"gone")
+    };
+    let props = vec![
+        Prop::U32(SESSION_EXPIRY_INTERVAL, 0),
+        Prop::Pair(0x26, "n", "v"),
+    ];
     let (user, password) = (Some("user"), Some(b"secret".as_slice()));
-    ConnectSpec { will: Some(will), user, password, props, ..ConnectSpec::v5(client_id) }.to_bytes()
+    ConnectSpec {
+        will: Some(will),
+        user,
+        password,
+        props,
+        ..ConnectSpec::v5(client_id)
+    }
+    .to_bytes()
 }
 
 fn connect_cut_anywhere_is_refused(lab: &Lab) {
@@ -314,7 +474,11 @@ fn connect_with_bytes_behind_it_is_malformed(lab: &Lab) {
     let whole = full_connect("connect-behind");
     let body = whole.get(2..).unwrap_or_default();
     for behind in [b"\0".as_slice(), b"\0\x04more"] {
-        expect_refused(lab.broker(), &wire::packet(0x10, &[body, behind].concat()), MALFORMED);
+        expect_refused(
+            lab.broker(),
+            &wire::packet(0x10, &[body, behind].concat()),
+            MALFORMED,
+        );
     }
 }
 
@@ -329,7 +493,11 @@ fn connect_with_unknown_properties_is_malformed(lab: &Lab) {
         "7f 21 00 05",       // the block reaches past the packet
         "05 26 00 01 6e 00", // a pair cut within its value
     ] {
-        expect_refused(lab.broker(), &wire::connect_of(CLEAN_START, &wire::hex(block), &[&id]), MALFORMED);
+        expect_refused(
+            lab.broker(),
+            &wire::connect_of(CLEAN_START, &wire::hex(block), &[&id]),
+            MALFORMED,
+        );
     }
 }
 
@@ -354,7 +522,10 @@ fn connect_properties_that_are_protocol_errors(lab: &Lab) {
         &[Prop::U16(0x13, 60)],                        // Server Keep Alive
     ];
     for props in wrong {
-        let connect = ConnectSpec { props: props.to_vec(), ..ConnectSpec::v5(&id) };
+        let connect = ConnectSpec {
+            props: props.to_vec(),
+            ..ConnectSpec::v5(&id)
+        };
         expect_refused(lab.broker(), &connect.to_bytes(), PROTOCOL_ERROR);
     }
 }
@@ -372,8 +543,14 @@ fn will_properties_that_are_protocol_errors(lab: &Lab) {
         &[Prop::U16(0x23, 1)],                         // Topic Alias
     ];
     for props in wrong {
-        let will = WillSpec { props: props.to_vec(), ..WillSpec::new("t", b"gone") };
-        let connect = ConnectSpec { will: Some(will), ..ConnectSpec::v5(&id) };
+        let will = WillSpec {
+            props: props.to_vec(),
+            ..WillSpec::new("t", b"gone")
+        };
+        let connect = ConnectSpec {
+            will: Some(will),
+            ..ConnectSpec::v5(&id)
+        };
         expect_refused(lab.broker(), &connect.to_bytes(), PROTOCOL_ERROR);
     }
 }
@@ -390,7 +567,11 @@ fn every_connect_property_is_accepted(lab: &Lab) {
         Prop::Pair(0x26, "n", "v"),
         Prop::Pair(0x26, "n", "v"),
     ];
-    let mut raw = lab.broker().connect(&ConnectSpec { props, keep_alive: 65_535, ..ConnectSpec::v5(&id) });
+    let mut raw = lab.broker().connect(&ConnectSpec {
+        props,
+        keep_alive: 65_535,
+        ..ConnectSpec::v5(&id)
+    });
     assert!(raw.ping().is_empty());
 }
 
@@ -403,7 +584,11 @@ fn connect_is_acknowledged_with_success(lab: &Lab) {
     let mut raw = lab.broker().raw();
     raw.send(&ConnectSpec::v5(&lab.unique("connect-ok")).to_bytes());
     let connack = raw.recv();
-    assert_eq!((connack.first, connack.body.get(..2)), (0x20, Some([0, 0].as_slice())), "{connack:?}");
+    assert_eq!(
+        (connack.first, connack.body.get(..2)),
+        (0x20, Some([0, 0].as_slice())),
+        "{connack:?}"
+    );
     assert!(raw.ping().is_empty());
 }
 
@@ -413,14 +598,24 @@ fn data_behind_a_refused_connect_is_not_processed(lab: &Lab) {
     assert_eq!(watcher.subscribe(&[(&topic, 1)]), [1]);
     let id = lab.unique("connect-behind");
     let props = vec![Prop::Str(AUTHENTICATION_METHOD, "NO-SUCH-METHOD")];
-    let refused = ConnectSpec { props, ..ConnectSpec::v5(&id) }.to_bytes();
-    let behind = PublishSpec { retain: true, ..PublishSpec::new(&topic, b"behind", 1) }.to_bytes(5);
+    let refused = ConnectSpec {
+        props,
+        ..ConnectSpec::v5(&id)
+    }
+    .to_bytes();
+    let behind = PublishSpec {
+        retain: true,
+        ..PublishSpec::new(&topic, b"behind", 1)
+    }
+    .to_bytes(5);
     let subscribe = wire::subscribe(5, 2, &[], &[(&topic, 0)]);
     let mut raw = lab.broker().raw();
     raw.send(&[refused, behind, subscribe, wire::pingreq()].concat());
     raw.expect_refused(0x8C);
     // The same Client Identifier, so that the marker comes from where the message would have come from.
-    lab.broker().v5(&id).publish(&PublishSpec::new(&topic, b"marker", 1));
+    lab.broker()
+        .v5(&id)
+        .publish(&PublishSpec::new(&topic, b"marker", 1));
     assert_eq!(watcher.recv_publish().payload, b"marker");
 }
 

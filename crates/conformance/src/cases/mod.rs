@@ -1,17 +1,25 @@
 //! The cases, one module per part of the standard.
 
 pub mod acks;
-pub mod chapter4;
 pub mod connack;
 pub mod connect;
 pub mod connect_limits;
 pub mod connect_session;
 pub mod data;
+pub mod delivery;
+pub mod flow_auth_errors;
 pub mod hardening;
+pub mod ordering;
+pub mod packet_form;
 pub mod ping_disconnect_auth;
 pub mod publish;
 pub mod publish_flow;
+pub mod publish_properties;
+pub mod retained;
+pub mod session;
+pub mod shared;
 pub mod subscribe;
+pub mod topics;
 pub mod unsubscribe;
 pub mod v31;
 pub mod v311;
@@ -22,18 +30,26 @@ use crate::case::Case;
 /// The cases of all modules, in the order of the standard's chapters.
 pub const MODULES: &[&[Case]] = &[
     data::CASES,
+    packet_form::CASES,
     connect::CASES,
     connect_session::CASES,
     will::CASES,
     connect_limits::CASES,
     connack::CASES,
     publish::CASES,
+    publish_properties::CASES,
+    retained::CASES,
     publish_flow::CASES,
     acks::CASES,
     subscribe::CASES,
     unsubscribe::CASES,
     ping_disconnect_auth::CASES,
-    chapter4::CASES,
+    session::CASES,
+    delivery::CASES,
+    ordering::CASES,
+    topics::CASES,
+    shared::CASES,
+    flow_auth_errors::CASES,
     v311::CASES,
     v31::CASES,
     hardening::CASES,

@@ -12,7 +12,9 @@ const USER_PROPERTY: u8 = 0x26;
 const MAXIMUM_PACKET_SIZE: u8 = 0x27;
 
 /// The Reason Codes that a Client may send in DISCONNECT beside 0x00.
-const CLIENT_REASONS: [u8; 13] = [0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99];
+const CLIENT_REASONS: [u8; 13] = [
+    0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+];
 /// Each of these makes the broker disconnect the client: bytes to send, and the reason it gives.
 const PROVOCATIONS: [(&str, u8); 7] = [
     ("00 00", 0x81),
@@ -27,7 +29,10 @@ const PROVOCATIONS: [(&str, u8); 7] = [
 /// The cases of this module.
 pub const CASES: &[Case] = &[
     case!(pingreq_is_answered, ["v5[MQTT-3.12.4-1]"]),
-    case!(pingreq_with_flags_or_a_body_is_malformed, ["v5[MQTT-2.1.3-1]"]),
+    case!(
+        pingreq_with_flags_or_a_body_is_malformed,
+        ["v5[MQTT-2.1.3-1]"]
+    ),
     case!(no_disconnect_before_connack, ["v5[MQTT-3.14.0-1]"]),
     case!(disconnect_has_flags_0000, ["v5[MQTT-3.14.1-1]"]),
     case!(disconnect_forms_that_are_errors, ["v5[MQTT-4.13.1-1]"]),
@@ -36,21 +41,42 @@ pub const CASES: &[Case] = &[
     case!(disconnect_with_properties_is_taken, ["v5[MQTT-3.14.4-3]"]),
     case!(
         server_disconnect_is_well_formed_and_last,
-        ["v5[MQTT-3.14.2-1]", "v5[MQTT-3.14.2-2]", "v5[MQTT-3.14.4-1]", "v5[MQTT-3.14.4-2]"]
+        [
+            "v5[MQTT-3.14.2-1]",
+            "v5[MQTT-3.14.2-2]",
+            "v5[MQTT-3.14.4-1]",
+            "v5[MQTT-3.14.4-2]"
+        ]
     ),
     case!(
         server_disconnect_at_shutdown_is_well_formed_and_last,
-        ["v5[MQTT-3.14.2-2]", "v5[MQTT-3.14.4-1]", "v5[MQTT-3.14.4-2]"]
+        [
+            "v5[MQTT-3.14.2-2]",
+            "v5[MQTT-3.14.4-1]",
+            "v5[MQTT-3.14.4-2]"
+        ]
     ),
-    case!(server_disconnect_keeps_to_maximum_packet_size, ["v5[MQTT-3.14.2-3]", "v5[MQTT-3.14.2-4]"]),
-    case!(disconnect_ends_the_connection, ["v5[MQTT-3.14.4-1]", "v5[MQTT-3.14.4-2]"]),
+    case!(
+        server_disconnect_keeps_to_maximum_packet_size,
+        ["v5[MQTT-3.14.2-3]", "v5[MQTT-3.14.2-4]"]
+    ),
+    case!(
+        disconnect_ends_the_connection,
+        ["v5[MQTT-3.14.4-1]", "v5[MQTT-3.14.4-2]"]
+    ),
     case!(disconnect_0x00_discards_the_will, ["v5[MQTT-3.14.4-3]"]),
     case!(disconnect_0x04_publishes_the_will, ["v5[MQTT-3.14.4-3]"]),
-    case!(disconnect_may_not_raise_a_session_expiry_of_zero, ["v5[MQTT-4.13.1-1]"]),
+    case!(
+        disconnect_may_not_raise_a_session_expiry_of_zero,
+        ["v5[MQTT-4.13.1-1]"]
+    ),
     case!(disconnect_shortens_the_session_expiry, ["v5[MQTT-4.1.0-2]"]),
     case!(auth_has_flags_0000, ["v5[MQTT-3.15.1-1]"]),
     case!(auth_refuses_other_reasons, ["v5[MQTT-3.15.2-1]"]),
-    case!(auth_without_authentication_method_in_connect_is_a_protocol_error, ["v5[MQTT-4.12.0-7]"]),
+    case!(
+        auth_without_authentication_method_in_connect_is_a_protocol_error,
+        ["v5[MQTT-4.12.0-7]"]
+    ),
     case!(auth_forms_that_are_malformed, ["v5[MQTT-4.13.1-1]"]),
 ];
 
@@ -66,23 +92,37 @@ impl Testator {
         let (id, will_topic) = (lab.unique("testator"), lab.unique("will"));
         let mut watcher = lab.broker().v5(&lab.unique("watcher"));
         assert_eq!(watcher.subscribe(&[(will_topic.as_str(), 1)]), [1]);
-        let will = WillSpec { qos: 1, ..WillSpec::new(&will_topic, b"will") };
-        let client = lab.broker().connect(&ConnectSpec { will: Some(will), ..ConnectSpec::v5(&id) });
-        Testator { client, watcher, will_topic }
+        let will = WillSpec {
+            qos: 1,
+            ..WillSpec::new(&will_topic, b"will")
+        };
+        let client = lab.broker().connect(&ConnectSpec {
+            will: Some(will),
+            ..ConnectSpec::v5(&id)
+        });
+        Testator {
+            client,
+            watcher,
+            will_topic,
+        }
     }
 
     /// The Will is the watcher's next packet.
     #[track_caller]
     fn expect_will(&mut self) {
         let will = self.watcher.recv_publish();
-        assert_eq!((&will.topic, will.payload.as_slice()), (&self.will_topic, b"will".as_slice()));
+        assert_eq!(
+            (&will.topic, will.payload.as_slice()),
+            (&self.will_topic, b"will".as_slice())
+        );
         self.watcher.ack(&will);
     }
 
     /// A marker of the watcher's own is its next packet, and its last.
     #[track_caller]
     fn expect_no_will(&mut self) {
-        self.watcher.publish(&PublishSpec::new(&self.will_topic, b"marker", 1));
+        self.watcher
+            .publish(&PublishSpec::new(&self.will_topic, b"marker", 1));
         let next = self.watcher.recv_publish();
         assert_eq!(next.payload, b"marker");
         self.watcher.ack(&next);
@@ -91,8 +131,11 @@ impl Testator {
 }
 
 fn pingreq_is_answered(lab: &Lab) {
-    let clients =
-        [lab.broker().v5(&lab.unique("c")), lab.broker().v311(&lab.unique("c")), lab.broker().v31(&lab.unique("c"))];
+    let clients = [
+        lab.broker().v5(&lab.unique("c")),
+        lab.broker().v311(&lab.unique("c")),
+        lab.broker().v31(&lab.unique("c")),
+    ];
     for mut client in clients {
         client.send_hex("c0 00");
         client.expect_hex("d0 00");
@@ -123,11 +166,26 @@ fn no_disconnect_before_connack(lab: &Lab) {
         ("82 07 00 01 00 00 01 61 00", "SUBSCRIBE"),
         ("30 04 00 01 61 00", "PUBLISH"),
         ("00 00", "type 0"),
-        ("10 0d 00 04 4d 51 54 54 05 03 00 00 00 00 00", "CONNECT with the reserved flag"),
-        ("10 0d 00 04 4d 51 54 54 05 02 00 00 05 00 00", "CONNECT with properties beyond its end"),
-        ("10 0e 00 04 4d 51 54 54 05 02 00 00 00 00 05 61", "CONNECT with a Client Identifier beyond its end"),
-        ("10 12 00 04 4d 51 54 54 05 02 00 00 04 15 00 01 78 00 01 61", "CONNECT with an Authentication Method"),
-        ("10 ff ff ff ff 7f", "CONNECT with a Remaining Length of five bytes"),
+        (
+            "10 0d 00 04 4d 51 54 54 05 03 00 00 00 00 00",
+            "CONNECT with the reserved flag",
+        ),
+        (
+            "10 0d 00 04 4d 51 54 54 05 02 00 00 05 00 00",
+            "CONNECT with properties beyond its end",
+        ),
+        (
+            "10 0e 00 04 4d 51 54 54 05 02 00 00 00 00 05 61",
+            "CONNECT with a Client Identifier beyond its end",
+        ),
+        (
+            "10 12 00 04 4d 51 54 54 05 02 00 00 04 15 00 01 78 00 01 61",
+            "CONNECT with an Authentication Method",
+        ),
+        (
+            "10 ff ff ff ff 7f",
+            "CONNECT with a Remaining Length of five bytes",
+        ),
     ];
     for (hex, what) in openings {
         let mut client = lab.broker().raw();
@@ -156,9 +214,21 @@ fn disconnect_forms_that_are_errors(lab: &Lab) {
         ("e0 03 00 01 7e", 0x81, "an unknown property"),
         ("e0 03 00 01 11", 0x81, "a property without its value"),
         ("e0 03 00 00 00", 0x81, "a byte behind the properties"),
-        ("e0 07 00 05 1f 00 02 c3 28", 0x81, "a Reason String that is not UTF-8"),
-        ("e0 0c 00 0a 11 00 00 00 00 11 00 00 00 00", 0x82, "Session Expiry Interval twice"),
-        ("e0 0a 00 08 1f 00 01 61 1f 00 01 62", 0x82, "Reason String twice"),
+        (
+            "e0 07 00 05 1f 00 02 c3 28",
+            0x81,
+            "a Reason String that is not UTF-8",
+        ),
+        (
+            "e0 0c 00 0a 11 00 00 00 00 11 00 00 00 00",
+            0x82,
+            "Session Expiry Interval twice",
+        ),
+        (
+            "e0 0a 00 08 1f 00 01 61 1f 00 01 62",
+            0x82,
+            "Reason String twice",
+        ),
         ("e0 04 00 02 0b 01", 0x82, "a Subscription Identifier"),
         ("e0 05 00 03 21 00 01", 0x82, "a Receive Maximum"),
     ];
@@ -167,14 +237,19 @@ fn disconnect_forms_that_are_errors(lab: &Lab) {
         client.send_hex(hex);
         let packets = client.try_recv_closed();
         assert_eq!(packets.len(), 1, "{what}: {packets:?}");
-        assert!(packets[0].first == 0xE0 && packets[0].reason(5) == reason, "{what}: {packets:?}");
+        assert!(
+            packets[0].first == 0xE0 && packets[0].reason(5) == reason,
+            "{what}: {packets:?}"
+        );
     }
 }
 
 fn disconnect_takes_the_listed_reasons(lab: &Lab) {
     for reason in CLIENT_REASONS {
         let mut testator = Testator::new(lab);
-        testator.client.send(&wire::disconnect(5, Some(reason), &[]));
+        testator
+            .client
+            .send(&wire::disconnect(5, Some(reason), &[]));
         testator.client.expect_closed();
         testator.expect_will();
     }
@@ -184,11 +259,16 @@ fn disconnect_takes_the_listed_reasons(lab: &Lab) {
 fn disconnect_refuses_other_reasons(lab: &Lab) {
     for reason in [0x01, 0x02, 0x05, 0x10, 0x18, 0x7F, 0x84, 0x91, 0xA3, 0xFF] {
         let mut testator = Testator::new(lab);
-        testator.client.send(&wire::disconnect(5, Some(reason), &[]));
+        testator
+            .client
+            .send(&wire::disconnect(5, Some(reason), &[]));
         let packets = testator.client.try_recv_closed();
         assert_eq!(packets.len(), 1, "DISCONNECT 0x{reason:02x}: {packets:?}");
         let answer = &packets[0];
-        assert!(answer.first == 0xE0 && matches!(answer.reason(5), 0x81 | 0x82), "0x{reason:02x}: {answer:?}");
+        assert!(
+            answer.first == 0xE0 && matches!(answer.reason(5), 0x81 | 0x82),
+            "0x{reason:02x}: {answer:?}"
+        );
         testator.expect_will();
     }
 }
@@ -201,7 +281,9 @@ fn disconnect_with_properties_is_taken(lab: &Lab) {
         Prop::Pair(USER_PROPERTY, "k", "v"),
         Prop::Pair(USER_PROPERTY, "k", "v"),
     ];
-    testator.client.send(&wire::disconnect(5, Some(0x00), &props));
+    testator
+        .client
+        .send(&wire::disconnect(5, Some(0x00), &props));
     testator.client.expect_closed();
     testator.expect_no_will();
 }
@@ -210,10 +292,22 @@ fn disconnect_with_properties_is_taken(lab: &Lab) {
 #[track_caller]
 fn expect_proper_disconnect(client: &mut Raw, reason: u8) {
     let packets = client.try_recv_closed();
-    assert_eq!(packets.len(), 1, "awaited DISCONNECT 0x{reason:02x} alone, got {packets:?}");
+    assert_eq!(
+        packets.len(),
+        1,
+        "awaited DISCONNECT 0x{reason:02x} alone, got {packets:?}"
+    );
     let disconnect = &packets[0];
-    assert_eq!((disconnect.first, disconnect.reason(5)), (0xE0, reason), "{disconnect:?}");
-    assert_eq!(disconnect.prop(SESSION_EXPIRY_INTERVAL), None, "{disconnect:?}");
+    assert_eq!(
+        (disconnect.first, disconnect.reason(5)),
+        (0xE0, reason),
+        "{disconnect:?}"
+    );
+    assert_eq!(
+        disconnect.prop(SESSION_EXPIRY_INTERVAL),
+        None,
+        "{disconnect:?}"
+    );
 }
 
 fn server_disconnect_is_well_formed_and_last(lab: &Lab) {
@@ -226,13 +320,19 @@ fn server_disconnect_is_well_formed_and_last(lab: &Lab) {
     }
     // A Session with an expiry of its own, taken over, and one that falls silent.
     let id = lab.unique("twice");
-    let durable = ConnectSpec { props: vec![Prop::U32(SESSION_EXPIRY_INTERVAL, 60)], ..ConnectSpec::v5(&id) };
+    let durable = ConnectSpec {
+        props: vec![Prop::U32(SESSION_EXPIRY_INTERVAL, 60)],
+        ..ConnectSpec::v5(&id)
+    };
     let mut first = lab.broker().connect(&durable);
     let second = lab.broker().connect(&durable);
     expect_proper_disconnect(&mut first, 0x8E);
     second.disconnect();
     let id = lab.unique("silent");
-    let mut silent = lab.broker().connect(&ConnectSpec { keep_alive: 1, ..ConnectSpec::v5(&id) });
+    let mut silent = lab.broker().connect(&ConnectSpec {
+        keep_alive: 1,
+        ..ConnectSpec::v5(&id)
+    });
     let packets = silent.try_recv_closed();
     assert!(packets.len() <= 1, "{packets:?}");
     for packet in packets {
@@ -244,8 +344,10 @@ fn server_disconnect_is_well_formed_and_last(lab: &Lab) {
 fn server_disconnect_at_shutdown_is_well_formed_and_last(lab: &Lab) {
     let mut broker = lab.broker_with("");
     let id = lab.unique("c");
-    let mut client =
-        broker.connect(&ConnectSpec { props: vec![Prop::U32(SESSION_EXPIRY_INTERVAL, 60)], ..ConnectSpec::v5(&id) });
+    let mut client = broker.connect(&ConnectSpec {
+        props: vec![Prop::U32(SESSION_EXPIRY_INTERVAL, 60)],
+        ..ConnectSpec::v5(&id)
+    });
     assert_eq!(client.subscribe(&[("a", 1)]), [1]);
     assert!(broker.terminate().success());
     expect_proper_disconnect(&mut client, 0x8B);
@@ -255,9 +357,10 @@ fn server_disconnect_keeps_to_maximum_packet_size(lab: &Lab) {
     const SIZE: usize = 20;
     for (hex, reason) in PROVOCATIONS {
         let id = lab.unique("small");
-        let mut client = lab
-            .broker()
-            .connect(&ConnectSpec { props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, 20)], ..ConnectSpec::v5(&id) });
+        let mut client = lab.broker().connect(&ConnectSpec {
+            props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, 20)],
+            ..ConnectSpec::v5(&id)
+        });
         client.send_hex(hex);
         let packets = client.try_recv_closed();
         assert_eq!(packets.len(), 1, "{packets:?}");
@@ -309,11 +412,24 @@ fn disconnect_may_not_raise_a_session_expiry_of_zero(lab: &Lab) {
     for props in [absent, zero] {
         for seconds in [1, 300, u32::MAX] {
             let id = lab.unique("c");
-            let mut client = lab.broker().connect(&ConnectSpec { props: props.clone(), ..ConnectSpec::v5(&id) });
-            client.send(&wire::disconnect(5, Some(0x00), &[Prop::U32(SESSION_EXPIRY_INTERVAL, seconds)]));
+            let mut client = lab.broker().connect(&ConnectSpec {
+                props: props.clone(),
+                ..ConnectSpec::v5(&id)
+            });
+            client.send(&wire::disconnect(
+                5,
+                Some(0x00),
+                &[Prop::U32(SESSION_EXPIRY_INTERVAL, seconds)],
+            ));
             client.expect_disconnect(0x82);
-            let again = lab.broker().connect(&ConnectSpec { clean: false, ..ConnectSpec::v5(&id) });
-            assert!(!again.session_present(), "the Session ended with its connection");
+            let again = lab.broker().connect(&ConnectSpec {
+                clean: false,
+                ..ConnectSpec::v5(&id)
+            });
+            assert!(
+                !again.session_present(),
+                "the Session ended with its connection"
+            );
             again.disconnect();
         }
     }
@@ -322,13 +438,26 @@ fn disconnect_may_not_raise_a_session_expiry_of_zero(lab: &Lab) {
 fn disconnect_shortens_the_session_expiry(lab: &Lab) {
     for (seconds, present) in [(Some(0), false), (Some(200), true), (None, true)] {
         let id = lab.unique("c");
-        let durable = ConnectSpec { props: vec![Prop::U32(SESSION_EXPIRY_INTERVAL, 100)], ..ConnectSpec::v5(&id) };
+        let durable = ConnectSpec {
+            props: vec![Prop::U32(SESSION_EXPIRY_INTERVAL, 100)],
+            ..ConnectSpec::v5(&id)
+        };
         let mut client = lab.broker().connect(&durable);
-        let props: Vec<Prop<'_>> = seconds.map(|s| Prop::U32(SESSION_EXPIRY_INTERVAL, s)).into_iter().collect();
+        let props: Vec<Prop<'_>> = seconds
+            .map(|s| Prop::U32(SESSION_EXPIRY_INTERVAL, s))
+            .into_iter()
+            .collect();
         client.send(&wire::disconnect(5, Some(0x00), &props));
         client.expect_closed();
-        let again = lab.broker().connect(&ConnectSpec { clean: false, ..ConnectSpec::v5(&id) });
-        assert_eq!(again.session_present(), present, "DISCONNECT with Session Expiry Interval {seconds:?}");
+        let again = lab.broker().connect(&ConnectSpec {
+            clean: false,
+            ..ConnectSpec::v5(&id)
+        });
+        assert_eq!(
+            again.session_present(),
+            present,
+            "DISCONNECT with Session Expiry Interval {seconds:?}"
+        );
         again.disconnect();
     }
 }
@@ -348,7 +477,10 @@ fn auth_refuses_other_reasons(lab: &Lab) {
         client.send(&[0xF0, 0x02, reason, 0x00]);
         let packets = client.try_recv_closed();
         assert_eq!(packets.len(), 1, "AUTH 0x{reason:02x}: {packets:?}");
-        assert!(packets[0].first == 0xE0 && matches!(packets[0].reason(5), 0x81 | 0x82), "{packets:?}");
+        assert!(
+            packets[0].first == 0xE0 && matches!(packets[0].reason(5), 0x81 | 0x82),
+            "{packets:?}"
+        );
     }
 }
 
@@ -359,7 +491,10 @@ fn auth_without_authentication_method_in_connect_is_a_protocol_error(lab: &Lab) 
         client.send(&[0xF0, 0x02, reason, 0x00]);
         client.expect_disconnect(0x82);
         let mut client = lab.broker().v5(&lab.unique("c"));
-        client.send(&wire::packet(0xF0, &[vec![reason], method.clone()].concat()));
+        client.send(&wire::packet(
+            0xF0,
+            &[vec![reason], method.clone()].concat(),
+        ));
         client.expect_disconnect(0x82);
     }
     let mut client = lab.broker().v5(&lab.unique("c"));
@@ -380,7 +515,10 @@ fn auth_forms_that_are_malformed(lab: &Lab) {
         client.send_hex(hex);
         let packets = client.try_recv_closed();
         assert_eq!(packets.len(), 1, "{what}: {packets:?}");
-        assert!(packets[0].first == 0xE0 && packets[0].reason(5) == 0x81, "{what}: {packets:?}");
+        assert!(
+            packets[0].first == 0xE0 && packets[0].reason(5) == 0x81,
+            "{what}: {packets:?}"
+        );
     }
     // A 3.1.1 client has no such packet at all.
     let mut client = lab.broker().v311(&lab.unique("c"));

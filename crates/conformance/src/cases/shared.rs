@@ -1,7 +1,8 @@
 //! Shared Subscriptions: section 4.8 of MQTT 5.0.
 //!
 //! The standard leaves the choice of a member to the Server. This broker takes turns among the members that are
-//! connected, and the cases use that: of as many messages as there are members each gets one.
+//! connected, and the cases use that: of as many messages as there are members each gets one. A case that names no
+//! statement proves what this broker promises beyond them.
 
 use super::session::durable;
 use crate::case::{Case, case};
@@ -11,22 +12,55 @@ const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
 
 /// The cases of this module.
 pub const CASES: &[Case] = &[
-    case!(shared_filter_has_a_share_name_and_a_filter, ["v5[MQTT-4.8.2-1]", "v5[MQTT-4.8.2-2]"]),
-    case!(shared_filter_that_is_not_one_is_refused, ["v5[MQTT-4.8.2-1]", "v5[MQTT-4.8.2-2]"]),
-    case!(shared_message_goes_to_one_member_in_turn, ["v5[MQTT-4.5.0-1]"]),
-    case!(shared_names_are_separate_subscriptions, ["v5[MQTT-4.5.0-1]", "v5[MQTT-4.8.2-2]"]),
-    case!(shared_delivery_respects_the_granted_qos, ["v5[MQTT-4.8.2-3]"]),
-    case!(shared_subscription_is_replaced_by_subscribing_again, ["v5[MQTT-4.8.2-3]"]),
-    case!(shared_member_that_unsubscribed_gets_nothing, ["v5[MQTT-3.10.4-2]"]),
-    case!(shared_and_plain_subscriptions_of_one_client_are_apart, ["v5[MQTT-4.5.0-1]", "v5[MQTT-3.3.4-5]"]),
-    case!(shared_subscriptions_get_no_retained_messages, ["v5[MQTT-3.8.4-4]"]),
-    case!(shared_members_that_are_away_are_avoided, ["v5[MQTT-4.5.0-1]"]),
-    case!(shared_messages_wait_while_all_members_are_away, ["v5[MQTT-4.5.0-1]"]),
-    case!(shared_message_at_qos1_of_a_lost_member_goes_to_another, ["v5[MQTT-4.5.0-1]"]),
-    case!(shared_message_at_qos2_waits_for_its_client, ["v5[MQTT-4.8.2-4]"]),
-    case!(shared_message_at_qos2_waits_for_pubcomp_of_its_client, ["v5[MQTT-4.8.2-4]"]),
-    case!(shared_message_at_qos2_ends_with_its_session, ["v5[MQTT-4.8.2-5]"]),
-    case!(shared_message_that_is_refused_goes_to_nobody, ["v5[MQTT-4.8.2-6]"]),
+    case!(
+        shared_filter_has_a_share_name_and_a_filter,
+        ["v5[MQTT-4.8.2-1]", "v5[MQTT-4.8.2-2]"]
+    ),
+    case!(
+        shared_filter_that_is_not_one_is_refused,
+        ["v5[MQTT-4.8.2-1]", "v5[MQTT-4.8.2-2]"]
+    ),
+    case!(shared_message_goes_to_one_member_in_turn, []),
+    case!(
+        shared_names_are_separate_subscriptions,
+        ["v5[MQTT-4.5.0-1]", "v5[MQTT-4.8.2-2]"]
+    ),
+    case!(
+        shared_delivery_respects_the_granted_qos,
+        ["v5[MQTT-4.8.2-3]"]
+    ),
+    case!(
+        shared_subscription_is_replaced_by_subscribing_again,
+        ["v5[MQTT-4.8.2-3]"]
+    ),
+    case!(
+        shared_member_that_unsubscribed_gets_nothing,
+        ["v5[MQTT-3.10.4-2]"]
+    ),
+    case!(
+        shared_and_plain_subscriptions_of_one_client_are_apart,
+        ["v5[MQTT-4.5.0-1]", "v5[MQTT-3.3.4-5]"]
+    ),
+    case!(shared_subscriptions_get_no_retained_messages, []),
+    case!(shared_members_that_are_away_are_avoided, []),
+    case!(shared_messages_wait_while_all_members_are_away, []),
+    case!(shared_message_at_qos1_of_a_lost_member_goes_to_another, []),
+    case!(
+        shared_message_at_qos2_waits_for_its_client,
+        ["v5[MQTT-4.8.2-4]"]
+    ),
+    case!(
+        shared_message_at_qos2_waits_for_pubcomp_of_its_client,
+        ["v5[MQTT-4.8.2-4]"]
+    ),
+    case!(
+        shared_message_at_qos2_ends_with_its_session,
+        ["v5[MQTT-4.8.2-5]"]
+    ),
+    case!(
+        shared_message_that_is_refused_goes_to_nobody,
+        ["v5[MQTT-4.8.2-6]"]
+    ),
 ];
 
 /// Members of one Shared Subscription, all connected, and a publisher to it.
@@ -41,13 +75,21 @@ impl Group {
     #[track_caller]
     fn new(lab: &Lab, granted: &[u8]) -> Group {
         let topic = lab.unique("shared");
-        let members = granted.iter().map(|qos| member(lab, "group", &topic, *qos)).collect();
-        Group { publisher: lab.broker().v5(&lab.unique("p")), members, topic }
+        let members = granted
+            .iter()
+            .map(|qos| member(lab, "group", &topic, *qos))
+            .collect();
+        Group {
+            publisher: lab.broker().v5(&lab.unique("p")),
+            members,
+            topic,
+        }
     }
 
     #[track_caller]
     fn publish(&mut self, payload: &[u8], qos: u8) {
-        self.publisher.publish(&PublishSpec::new(&self.topic, payload, qos));
+        self.publisher
+            .publish(&PublishSpec::new(&self.topic, payload, qos));
     }
 
     /// What each member has got so far: reads up to an end mark, of which every member gets one by its turn.
@@ -64,7 +106,10 @@ impl Group {
 #[track_caller]
 fn member(lab: &Lab, name: &str, topic: &str, qos: u8) -> Raw {
     let mut client = lab.broker().v5(&lab.unique("member"));
-    assert_eq!(client.subscribe(&[(&*format!("$share/{name}/{topic}"), qos)]), [qos]);
+    assert_eq!(
+        client.subscribe(&[(&*format!("$share/{name}/{topic}"), qos)]),
+        [qos]
+    );
     client
 }
 
@@ -75,7 +120,10 @@ fn received_until_end(member: &mut Raw) -> Vec<Delivered> {
         let delivered = member.recv_publish();
         member.ack(&delivered);
         if delivered.payload == b"end" {
-            assert!(member.ping().is_empty(), "a message was sent to more than one member");
+            assert!(
+                member.ping().is_empty(),
+                "a message was sent to more than one member"
+            );
             return received;
         }
         received.push(delivered);
@@ -98,19 +146,32 @@ impl Duo {
         let filter = format!("$share/duo/{topic}");
         let mut watcher = lab.broker().v5(&lab.unique("watcher"));
         assert_eq!(watcher.subscribe(&[(will_topic.as_str(), 1)]), [1]);
-        let will = WillSpec { qos: 1, ..WillSpec::new(&will_topic, b"lost") };
-        let mut first = lab.broker().connect(&ConnectSpec { will: Some(will), ..first });
+        let will = WillSpec {
+            qos: 1,
+            ..WillSpec::new(&will_topic, b"lost")
+        };
+        let mut first = lab.broker().connect(&ConnectSpec {
+            will: Some(will),
+            ..first
+        });
         let mut second = lab.broker().v5(&lab.unique("second"));
         assert_eq!(first.subscribe(&[(filter.as_str(), 2)]), [2]);
         assert_eq!(second.subscribe(&[(filter.as_str(), 2)]), [2]);
-        Duo { publisher: lab.broker().v5(&lab.unique("p")), first, second, watcher, topic }
+        Duo {
+            publisher: lab.broker().v5(&lab.unique("p")),
+            first,
+            second,
+            watcher,
+            topic,
+        }
     }
 
     /// Publishes one message for each member. The first leaves its own open, the second acknowledges.
     #[track_caller]
     fn leave_open(&mut self, qos: u8) -> Delivered {
         for payload in [b"one", b"two"] {
-            self.publisher.publish(&PublishSpec::new(&self.topic, payload, qos));
+            self.publisher
+                .publish(&PublishSpec::new(&self.topic, payload, qos));
         }
         let open = self.first.recv_publish();
         let done = self.second.recv_publish();
@@ -123,11 +184,21 @@ impl Duo {
     /// The first member's connection is lost, and the broker knows it.
     #[track_caller]
     fn lose_first(self) -> Rest {
-        let Duo { publisher, mut first, second, mut watcher, topic } = self;
+        let Duo {
+            publisher,
+            mut first,
+            second,
+            mut watcher,
+            topic,
+        } = self;
         assert!(first.ping().is_empty());
         first.drop_connection();
         assert_eq!(watcher.recv_publish().payload, b"lost");
-        Rest { publisher, second, topic }
+        Rest {
+            publisher,
+            second,
+            topic,
+        }
     }
 }
 
@@ -143,9 +214,13 @@ impl Rest {
     #[track_caller]
     fn expect_only_new(&mut self, qos: u8) {
         for payload in [b"three", b"four!"] {
-            self.publisher.publish(&PublishSpec::new(&self.topic, payload, qos));
+            self.publisher
+                .publish(&PublishSpec::new(&self.topic, payload, qos));
             let new = self.second.recv_publish();
-            assert_eq!(new.payload, payload, "the message of the lost member came to another");
+            assert_eq!(
+                new.payload, payload,
+                "the message of the lost member came to another"
+            );
             self.second.ack(&new);
         }
         assert!(self.second.ping().is_empty());
@@ -172,7 +247,13 @@ fn shared_filter_has_a_share_name_and_a_filter(lab: &Lab) {
     }
     // An empty level belongs to the Topic Filter; other spellings are no Shared Subscriptions but plain filters.
     let mut client = lab.broker().v5(&lab.unique("c"));
-    assert_eq!(client.subscribe(&[(&*format!("$share/g//{base}"), 1), (&*format!("$SHARE/g/{name}"), 1)]), [1, 1]);
+    assert_eq!(
+        client.subscribe(&[
+            (&*format!("$share/g//{base}"), 1),
+            (&*format!("$SHARE/g/{name}"), 1)
+        ]),
+        [1, 1]
+    );
     publisher.publish(&PublishSpec::new(&name, b"x", 1));
     for topic in [format!("/{base}"), format!("$SHARE/g/{name}")] {
         publisher.publish(&PublishSpec::new(&topic, b"x", 1));
@@ -213,14 +294,20 @@ fn shared_message_goes_to_one_member_in_turn(lab: &Lab) {
     for members in [1, 2, 3, 5] {
         for qos in 0..=2 {
             let mut group = Group::new(lab, &vec![2; members]);
-            let payloads: Vec<Vec<u8>> = (0..members * 4).map(|number| number.to_string().into_bytes()).collect();
+            let payloads: Vec<Vec<u8>> = (0..members * 4)
+                .map(|number| number.to_string().into_bytes())
+                .collect();
             for payload in &payloads {
                 group.publish(payload, qos);
             }
             let received = group.received(qos);
             let shares: Vec<usize> = received.iter().map(Vec::len).collect();
             assert_eq!(shares, vec![4; members], "QoS {qos}");
-            let mut all: Vec<Vec<u8>> = received.into_iter().flatten().map(|delivered| delivered.payload).collect();
+            let mut all: Vec<Vec<u8>> = received
+                .into_iter()
+                .flatten()
+                .map(|delivered| delivered.payload)
+                .collect();
             let mut expected = payloads;
             all.sort();
             expected.sort();
@@ -257,7 +344,11 @@ fn shared_delivery_respects_the_granted_qos(lab: &Lab) {
         }
         for (received, granted) in group.received(published).iter().zip(granted) {
             let qos: Vec<u8> = received.iter().map(|delivered| delivered.qos).collect();
-            assert_eq!(qos, [granted.min(published); 3], "published {published}, granted {granted}");
+            assert_eq!(
+                qos,
+                [granted.min(published); 3],
+                "published {published}, granted {granted}"
+            );
         }
     }
 }
@@ -304,7 +395,10 @@ fn shared_and_plain_subscriptions_of_one_client_are_apart(lab: &Lab) {
     let mut publisher = lab.broker().v5(&lab.unique("p"));
     let mut client = lab.broker().v5(&lab.unique("c"));
     for (id, filter) in [(11, format!("$share/g/{topic}")), (12, topic.clone())] {
-        let suback = client.subscribe_with(&[Prop::Varint(SUBSCRIPTION_IDENTIFIER, id)], &[(filter.as_str(), 1)]);
+        let suback = client.subscribe_with(
+            &[Prop::Varint(SUBSCRIPTION_IDENTIFIER, id)],
+            &[(filter.as_str(), 1)],
+        );
         assert_eq!(suback.codes(5), [1]);
     }
     for _ in 0..3 {
@@ -313,10 +407,19 @@ fn shared_and_plain_subscriptions_of_one_client_are_apart(lab: &Lab) {
         for _ in 0..2 {
             let delivered = client.recv_publish();
             client.ack(&delivered);
-            ids.extend(delivered.props(SUBSCRIPTION_IDENTIFIER).iter().map(|id| id.number()));
+            ids.extend(
+                delivered
+                    .props(SUBSCRIPTION_IDENTIFIER)
+                    .iter()
+                    .map(|id| id.number()),
+            );
         }
         ids.sort_unstable();
-        assert_eq!(ids, [11, 12], "a copy for each, with its own Subscription Identifier");
+        assert_eq!(
+            ids,
+            [11, 12],
+            "a copy for each, with its own Subscription Identifier"
+        );
     }
     assert!(client.ping().is_empty());
 }
@@ -324,7 +427,10 @@ fn shared_and_plain_subscriptions_of_one_client_are_apart(lab: &Lab) {
 fn shared_subscriptions_get_no_retained_messages(lab: &Lab) {
     let topic = lab.unique("retained");
     let mut publisher = lab.broker().v5(&lab.unique("p"));
-    publisher.publish(&PublishSpec { retain: true, ..PublishSpec::new(&topic, b"kept", 1) });
+    publisher.publish(&PublishSpec {
+        retain: true,
+        ..PublishSpec::new(&topic, b"kept", 1)
+    });
     // Retain Handling 0, 1 and 2.
     for options in [0x01, 0x11, 0x21] {
         let mut client = lab.broker().v5(&lab.unique("c"));
@@ -333,7 +439,10 @@ fn shared_subscriptions_get_no_retained_messages(lab: &Lab) {
         assert!(client.ping().is_empty());
         publisher.publish(&PublishSpec::new(&topic, b"live", 1));
         let delivered = client.recv_publish();
-        assert_eq!((delivered.payload.as_slice(), delivered.retain), (b"live".as_slice(), false));
+        assert_eq!(
+            (delivered.payload.as_slice(), delivered.retain),
+            (b"live".as_slice(), false)
+        );
         client.ack(&delivered);
         assert_eq!(client.unsubscribe(&[filter.as_str()]), [0x00]);
     }
@@ -392,7 +501,10 @@ fn shared_messages_wait_while_all_members_are_away(lab: &Lab) {
 
 fn shared_message_at_qos1_of_a_lost_member_goes_to_another(lab: &Lab) {
     let ids = [lab.unique("ends"), lab.unique("stays")];
-    for (id, first) in [(&ids[0], ConnectSpec::v5(&ids[0])), (&ids[1], durable(&ids[1]))] {
+    for (id, first) in [
+        (&ids[0], ConnectSpec::v5(&ids[0])),
+        (&ids[1], durable(&ids[1])),
+    ] {
         let mut duo = Duo::new(lab, first);
         let open = duo.leave_open(1);
         let mut rest = duo.lose_first();
@@ -414,7 +526,13 @@ fn shared_message_at_qos2_waits_for_its_client(lab: &Lab) {
     rest.expect_only_new(2);
     let mut back = lab.broker().connect(&durable(&id));
     assert!(back.session_present());
-    assert_eq!(back.recv_publish(), Delivered { dup: true, ..open.clone() });
+    assert_eq!(
+        back.recv_publish(),
+        Delivered {
+            dup: true,
+            ..open.clone()
+        }
+    );
     back.ack(&open);
     assert!(back.ping().is_empty());
     assert!(rest.second.ping().is_empty());
@@ -461,9 +579,16 @@ fn shared_message_that_is_refused_goes_to_nobody(lab: &Lab) {
     for (qos, first) in [(1, 0x40), (2, 0x50)] {
         for reason in [0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99] {
             let refused = duo.leave_open(qos);
-            duo.first.send(&wire::ack(first, 5, refused.packet_id, Some(reason)));
-            assert!(duo.first.ping().is_empty(), "0x{reason:02x} at QoS {qos} got an answer");
-            assert!(duo.second.ping().is_empty(), "a message refused with 0x{reason:02x} came to another");
+            duo.first
+                .send(&wire::ack(first, 5, refused.packet_id, Some(reason)));
+            assert!(
+                duo.first.ping().is_empty(),
+                "0x{reason:02x} at QoS {qos} got an answer"
+            );
+            assert!(
+                duo.second.ping().is_empty(),
+                "a message refused with 0x{reason:02x} came to another"
+            );
         }
     }
     // Nor when the one that refused is lost, or comes back.

@@ -16,30 +16,86 @@ const NO_LOCAL: u8 = 0x04;
 pub const CASES: &[Case] = &[
     case!(subscribe_has_flags_0010, ["v5[MQTT-3.8.1-1]"]),
     case!(subscribe_filter_is_utf8, ["v5[MQTT-3.8.3-1]"]),
-    case!(subscribe_without_filter_is_a_protocol_error, ["v5[MQTT-3.8.3-2]"]),
+    case!(
+        subscribe_without_filter_is_a_protocol_error,
+        ["v5[MQTT-3.8.3-2]"]
+    ),
     case!(no_local_keeps_own_messages_away, ["v5[MQTT-3.8.3-3]"]),
-    case!(no_local_on_shared_subscription_is_a_protocol_error, ["v5[MQTT-3.8.3-4]"]),
-    case!(reserved_subscription_options_are_malformed, ["v5[MQTT-3.8.3-5]"]),
-    case!(forbidden_subscription_options_are_protocol_errors, ["v5[MQTT-4.13.1-1]"]),
+    case!(
+        no_local_on_shared_subscription_is_a_protocol_error,
+        ["v5[MQTT-3.8.3-4]"]
+    ),
+    case!(
+        reserved_subscription_options_are_malformed,
+        ["v5[MQTT-3.8.3-5]"]
+    ),
+    case!(
+        forbidden_subscription_options_are_protocol_errors,
+        ["v5[MQTT-4.13.1-1]"]
+    ),
     case!(subscribe_forms_that_are_malformed, ["v5[MQTT-4.13.1-1]"]),
-    case!(subscribe_properties_that_are_protocol_errors, ["v5[MQTT-4.13.1-1]"]),
-    case!(subscribe_of_packet_id_zero_is_an_error, ["v5[MQTT-4.13.1-1]"]),
-    case!(suback_repeats_the_packet_id, ["v5[MQTT-3.8.4-1]", "v5[MQTT-3.8.4-2]", "v5[MQTT-2.2.1-6]"]),
-    case!(suback_answers_subscribe_with_properties, ["v5[MQTT-3.8.4-1]"]),
-    case!(subscribing_again_replaces_the_subscription, ["v5[MQTT-3.8.4-3]"]),
-    case!(subscribing_again_sends_retained_messages_again, ["v5[MQTT-3.8.4-4]"]),
+    case!(
+        subscribe_properties_that_are_protocol_errors,
+        ["v5[MQTT-4.13.1-1]"]
+    ),
+    case!(
+        subscribe_of_packet_id_zero_is_an_error,
+        ["v5[MQTT-4.13.1-1]"]
+    ),
+    case!(
+        suback_repeats_the_packet_id,
+        ["v5[MQTT-3.8.4-1]", "v5[MQTT-3.8.4-2]", "v5[MQTT-2.2.1-6]"]
+    ),
+    case!(
+        suback_answers_subscribe_with_properties,
+        ["v5[MQTT-3.8.4-1]"]
+    ),
+    case!(
+        subscribing_again_replaces_the_subscription,
+        ["v5[MQTT-3.8.4-3]"]
+    ),
+    case!(
+        subscribing_again_sends_retained_messages_again,
+        ["v5[MQTT-3.8.4-4]"]
+    ),
     case!(subscribing_again_loses_no_message, ["v5[MQTT-3.8.4-4]"]),
-    case!(subscribe_of_many_filters_is_a_sequence, ["v5[MQTT-3.8.4-5]"]),
+    case!(
+        subscribe_of_many_filters_is_a_sequence,
+        ["v5[MQTT-3.8.4-5]"]
+    ),
     case!(
         suback_has_a_code_for_each_filter_in_order,
-        ["v5[MQTT-3.8.4-6]", "v5[MQTT-3.8.4-7]", "v5[MQTT-3.9.3-1]", "v5[MQTT-3.9.3-2]"]
+        [
+            "v5[MQTT-3.8.4-6]",
+            "v5[MQTT-3.8.4-7]",
+            "v5[MQTT-3.9.3-1]",
+            "v5[MQTT-3.9.3-2]"
+        ]
     ),
-    case!(suback_shows_the_granted_qos, ["v5[MQTT-3.8.4-7]", "v5[MQTT-3.9.3-2]"]),
-    case!(suback_refuses_an_invalid_filter_and_the_connection_lives, ["v5[MQTT-3.8.4-7]", "v5[MQTT-3.9.3-2]"]),
-    case!(delivery_qos_is_the_lower_of_published_and_granted, ["v5[MQTT-3.8.4-8]"]),
-    case!(retained_delivery_qos_is_the_lower_of_published_and_granted, ["v5[MQTT-3.8.4-8]"]),
-    case!(suback_keeps_to_maximum_packet_size, ["v5[MQTT-3.9.2-1]", "v5[MQTT-3.9.2-2]"]),
-    case!(suback_has_no_properties_without_problem_information, ["v5[MQTT-3.1.2-29]"]),
+    case!(
+        suback_shows_the_granted_qos,
+        ["v5[MQTT-3.8.4-7]", "v5[MQTT-3.9.3-2]"]
+    ),
+    case!(
+        suback_refuses_an_invalid_filter_and_the_connection_lives,
+        ["v5[MQTT-3.8.4-7]", "v5[MQTT-3.9.3-2]"]
+    ),
+    case!(
+        delivery_qos_is_the_lower_of_published_and_granted,
+        ["v5[MQTT-3.8.4-8]"]
+    ),
+    case!(
+        retained_delivery_qos_is_the_lower_of_published_and_granted,
+        ["v5[MQTT-3.8.4-8]"]
+    ),
+    case!(
+        suback_keeps_to_maximum_packet_size,
+        ["v5[MQTT-3.9.2-1]", "v5[MQTT-3.9.2-2]"]
+    ),
+    case!(
+        suback_has_no_properties_without_problem_information,
+        ["v5[MQTT-3.1.2-29]"]
+    ),
 ];
 
 /// Sends these bytes on a new connection and awaits DISCONNECT with this reason.
@@ -73,8 +129,15 @@ fn subscribe_has_flags_0010(lab: &Lab) {
 }
 
 fn subscribe_filter_is_utf8(lab: &Lab) {
-    let ill_formed: [&[u8]; 7] =
-        [b"a\xC3\x28", b"\xED\xA0\x80", b"\xED\xBF\xBF", b"\xC0\xAF", b"\xF5\x80\x80\x80", b"\xE2\x82", b"a\0b"];
+    let ill_formed: [&[u8]; 7] = [
+        b"a\xC3\x28",
+        b"\xED\xA0\x80",
+        b"\xED\xBF\xBF",
+        b"\xC0\xAF",
+        b"\xF5\x80\x80\x80",
+        b"\xE2\x82",
+        b"a\0b",
+    ];
     for filter in ill_formed {
         let mut client = lab.broker().v5(&lab.unique("c"));
         client.send(&subscribe_to_bytes(filter, 0));
@@ -100,7 +163,11 @@ fn no_local_keeps_own_messages_away(lab: &Lab) {
         own.publish(&PublishSpec::new(&topic, b"own", qos));
         own.publish(&PublishSpec::new(&marker, b"marker", qos));
         let next = own.recv_publish();
-        assert_eq!((next.topic.as_str(), next.qos), (marker.as_str(), qos), "its own message came back");
+        assert_eq!(
+            (next.topic.as_str(), next.qos),
+            (marker.as_str(), qos),
+            "its own message came back"
+        );
         own.ack(&next);
         other.publish(&PublishSpec::new(&topic, b"other", qos));
         let next = own.recv_publish();
@@ -117,11 +184,21 @@ fn no_local_on_shared_subscription_is_a_protocol_error(lab: &Lab) {
     let filter = format!("$share/g/{}", lab.unique("shared"));
     for qos in 0..=2 {
         let mut client = lab.broker().v5(&lab.unique("c"));
-        client.send(&wire::subscribe(5, 1, &[], &[(filter.as_str(), NO_LOCAL | qos)]));
+        client.send(&wire::subscribe(
+            5,
+            1,
+            &[],
+            &[(filter.as_str(), NO_LOCAL | qos)],
+        ));
         client.expect_disconnect(0x82);
     }
     let mut client = lab.broker().v5(&lab.unique("c"));
-    client.send(&wire::subscribe(5, 1, &[], &[("plain", 0), (filter.as_str(), NO_LOCAL)]));
+    client.send(&wire::subscribe(
+        5,
+        1,
+        &[],
+        &[("plain", 0), (filter.as_str(), NO_LOCAL)],
+    ));
     client.expect_disconnect(0x82);
 }
 
@@ -154,13 +231,31 @@ fn subscribe_forms_that_are_malformed(lab: &Lab) {
         ("82 04 00 01 00 00", "half a filter length"),
         ("82 06 00 01 00 00 03 61", "a filter longer than the packet"),
         ("82 06 00 01 00 00 01 61", "a filter without options"),
-        ("82 09 00 01 00 00 01 61 00 00 01", "a second filter that is cut off"),
-        ("82 07 00 01 09 00 01 61 00", "properties longer than the packet"),
+        (
+            "82 09 00 01 00 00 01 61 00 00 01",
+            "a second filter that is cut off",
+        ),
+        (
+            "82 07 00 01 09 00 01 61 00",
+            "properties longer than the packet",
+        ),
         ("82 08 00 01 01 7e 00 01 61 00", "an unknown property"),
-        ("82 08 00 01 01 0b 00 01 61 00", "a property without its value"),
-        ("82 0a 00 01 03 0b 81 00 00 01 61 00", "a Variable Byte Integer longer than needed"),
-        ("82 0d 00 01 06 0b 80 80 80 80 01 00 01 61 00", "a Variable Byte Integer of five bytes"),
-        ("82 0c 00 01 05 26 00 01 6b 00 00 01 61 00", "a User Property that is cut off"),
+        (
+            "82 08 00 01 01 0b 00 01 61 00",
+            "a property without its value",
+        ),
+        (
+            "82 0a 00 01 03 0b 81 00 00 01 61 00",
+            "a Variable Byte Integer longer than needed",
+        ),
+        (
+            "82 0d 00 01 06 0b 80 80 80 80 01 00 01 61 00",
+            "a Variable Byte Integer of five bytes",
+        ),
+        (
+            "82 0c 00 01 05 26 00 01 6b 00 00 01 61 00",
+            "a User Property that is cut off",
+        ),
     ];
     for (hex, what) in forms {
         let mut client = lab.broker().v5(&lab.unique("c"));
@@ -168,7 +263,10 @@ fn subscribe_forms_that_are_malformed(lab: &Lab) {
         let packets = client.try_recv_closed();
         let answers: Vec<String> = packets.iter().map(wire::Wire::to_hex).collect();
         assert_eq!(packets.len(), 1, "{what}: {answers:?}");
-        assert!(packets[0].first == 0xE0 && packets[0].reason(5) == 0x81, "{what}: {answers:?}");
+        assert!(
+            packets[0].first == 0xE0 && packets[0].reason(5) == 0x81,
+            "{what}: {answers:?}"
+        );
     }
 }
 
@@ -187,7 +285,10 @@ fn subscribe_of_packet_id_zero_is_an_error(lab: &Lab) {
     client.send_hex("82 07 00 00 00 00 01 61 00");
     let packets = client.try_recv_closed();
     assert_eq!(packets.len(), 1, "{packets:?}");
-    assert!(packets[0].first == 0xE0 && matches!(packets[0].reason(5), 0x81 | 0x82), "{packets:?}");
+    assert!(
+        packets[0].first == 0xE0 && matches!(packets[0].reason(5), 0x81 | 0x82),
+        "{packets:?}"
+    );
 }
 
 fn suback_repeats_the_packet_id(lab: &Lab) {
@@ -200,7 +301,9 @@ fn suback_repeats_the_packet_id(lab: &Lab) {
         assert_eq!(suback.codes(5), [1]);
     }
     // Several at once: one answer each.
-    let both = [2, 3].map(|id| wire::subscribe(5, id, &[], &[(filter.as_str(), 0)])).concat();
+    let both = [2, 3]
+        .map(|id| wire::subscribe(5, id, &[], &[(filter.as_str(), 0)]))
+        .concat();
     client.send(&both);
     let mut ids = [client.recv().packet_id(), client.recv().packet_id()];
     ids.sort_unstable();
@@ -216,9 +319,19 @@ fn suback_answers_subscribe_with_properties(lab: &Lab) {
         Prop::Pair(USER_PROPERTY, "key", "value"),
         Prop::Pair(USER_PROPERTY, "key", ""),
     ];
-    assert_eq!(client.subscribe_with(&props, &[(filter.as_str(), 0)]).codes(5), [0]);
+    assert_eq!(
+        client
+            .subscribe_with(&props, &[(filter.as_str(), 0)])
+            .codes(5),
+        [0]
+    );
     client.publish(&PublishSpec::new(&filter, b"x", 0));
-    let ids: Vec<u32> = client.recv_publish().props(SUBSCRIPTION_IDENTIFIER).iter().map(|id| id.number()).collect();
+    let ids: Vec<u32> = client
+        .recv_publish()
+        .props(SUBSCRIPTION_IDENTIFIER)
+        .iter()
+        .map(|id| id.number())
+        .collect();
     assert_eq!(ids, [268_435_455]);
 }
 
@@ -226,16 +339,30 @@ fn subscribing_again_replaces_the_subscription(lab: &Lab) {
     let topic = lab.unique("again");
     let mut client = lab.broker().v5(&lab.unique("c"));
     let mut publisher = lab.broker().v5(&lab.unique("p"));
-    let first = client.subscribe_with(&[Prop::Varint(SUBSCRIPTION_IDENTIFIER, 7)], &[(topic.as_str(), 2)]);
+    let first = client.subscribe_with(
+        &[Prop::Varint(SUBSCRIPTION_IDENTIFIER, 7)],
+        &[(topic.as_str(), 2)],
+    );
     assert_eq!(first.codes(5), [2]);
-    let second = client.subscribe_with(&[Prop::Varint(SUBSCRIPTION_IDENTIFIER, 9)], &[(topic.as_str(), 0)]);
+    let second = client.subscribe_with(
+        &[Prop::Varint(SUBSCRIPTION_IDENTIFIER, 9)],
+        &[(topic.as_str(), 0)],
+    );
     assert_eq!(second.codes(5), [0]);
     publisher.publish(&PublishSpec::new(&topic, b"first", 1));
     publisher.publish(&PublishSpec::new(&topic, b"second", 1));
     for payload in [b"first".as_slice(), b"second".as_slice()] {
         let copy = client.recv_publish();
-        assert_eq!((copy.payload.as_slice(), copy.qos), (payload, 0), "one copy each, at the new QoS");
-        let ids: Vec<u32> = copy.props(SUBSCRIPTION_IDENTIFIER).iter().map(|id| id.number()).collect();
+        assert_eq!(
+            (copy.payload.as_slice(), copy.qos),
+            (payload, 0),
+            "one copy each, at the new QoS"
+        );
+        let ids: Vec<u32> = copy
+            .props(SUBSCRIPTION_IDENTIFIER)
+            .iter()
+            .map(|id| id.number())
+            .collect();
         assert_eq!(ids, [9]);
     }
     // A third one without an identifier takes that away too.
@@ -245,18 +372,28 @@ fn subscribing_again_replaces_the_subscription(lab: &Lab) {
     assert_eq!((copy.qos, copy.prop(SUBSCRIPTION_IDENTIFIER)), (1, None));
     client.ack(&copy);
     assert_eq!(client.unsubscribe(&[topic.as_str()]), [0x00]);
-    assert_eq!(client.unsubscribe(&[topic.as_str()]), [0x11], "there was one Subscription only");
+    assert_eq!(
+        client.unsubscribe(&[topic.as_str()]),
+        [0x11],
+        "there was one Subscription only"
+    );
 }
 
 fn subscribing_again_sends_retained_messages_again(lab: &Lab) {
     let topic = lab.unique("retained");
     let mut publisher = lab.broker().v5(&lab.unique("p"));
-    publisher.publish(&PublishSpec { retain: true, ..PublishSpec::new(&topic, b"kept", 1) });
+    publisher.publish(&PublishSpec {
+        retain: true,
+        ..PublishSpec::new(&topic, b"kept", 1)
+    });
     let mut client = lab.broker().v5(&lab.unique("c"));
     for _ in 0..3 {
         assert_eq!(client.subscribe(&[(topic.as_str(), 0)]), [0]);
         let copy = client.recv_publish();
-        assert_eq!((copy.topic.as_str(), copy.payload.as_slice(), copy.retain), (topic.as_str(), &b"kept"[..], true));
+        assert_eq!(
+            (copy.topic.as_str(), copy.payload.as_slice(), copy.retain),
+            (topic.as_str(), &b"kept"[..], true)
+        );
     }
     assert!(client.ping().is_empty());
 }
@@ -269,7 +406,10 @@ fn subscribing_again_loses_no_message(lab: &Lab) {
     assert_eq!(client.subscribe(&[(topic.as_str(), 1)]), [1]);
     for round in 1..=ROUNDS {
         let payload = round.to_string();
-        publisher.send_publish(&PublishSpec { packet_id: round, ..PublishSpec::new(&topic, payload.as_bytes(), 1) });
+        publisher.send_publish(&PublishSpec {
+            packet_id: round,
+            ..PublishSpec::new(&topic, payload.as_bytes(), 1)
+        });
         client.send(&wire::subscribe(5, round, &[], &[(topic.as_str(), 1)]));
     }
     for round in 1..=ROUNDS {
@@ -278,20 +418,41 @@ fn subscribing_again_loses_no_message(lab: &Lab) {
     }
     for round in 1..=ROUNDS {
         let message = client.recv_publish();
-        assert_eq!(message.payload, round.to_string().into_bytes(), "lost, doubled or out of order");
+        assert_eq!(
+            message.payload,
+            round.to_string().into_bytes(),
+            "lost, doubled or out of order"
+        );
         client.ack(&message);
     }
     assert!(client.ping().is_empty());
 }
 
 fn subscribe_of_many_filters_is_a_sequence(lab: &Lab) {
-    let (twice, once, refused) = (lab.unique("twice"), lab.unique("once"), lab.unique("refused#"));
+    let (twice, once, refused) = (
+        lab.unique("twice"),
+        lab.unique("once"),
+        lab.unique("refused#"),
+    );
     let mut client = lab.broker().v5(&lab.unique("c"));
-    let filters =
-        [(twice.as_str(), 1), (once.as_str(), 0), (refused.as_str(), 0), (twice.as_str(), 2), (once.as_str(), 1)];
-    client.send(&wire::subscribe(5, 5, &[Prop::Varint(SUBSCRIPTION_IDENTIFIER, 3)], &filters));
+    let filters = [
+        (twice.as_str(), 1),
+        (once.as_str(), 0),
+        (refused.as_str(), 0),
+        (twice.as_str(), 2),
+        (once.as_str(), 1),
+    ];
+    client.send(&wire::subscribe(
+        5,
+        5,
+        &[Prop::Varint(SUBSCRIPTION_IDENTIFIER, 3)],
+        &filters,
+    ));
     let suback = client.recv();
-    assert_eq!((suback.packet_id(), suback.codes(5)), (5, vec![1, 0, 0x8F, 2, 1]));
+    assert_eq!(
+        (suback.packet_id(), suback.codes(5)),
+        (5, vec![1, 0, 0x8F, 2, 1])
+    );
     assert!(client.ping().is_empty(), "one SUBACK for all of them");
     // The later of two equal filters counts.
     for (topic, qos) in [(&twice, 2), (&once, 1)] {
@@ -302,20 +463,33 @@ fn subscribe_of_many_filters_is_a_sequence(lab: &Lab) {
         client.ack(&copy);
     }
     assert_eq!(client.unsubscribe(&[twice.as_str(), once.as_str()]), [0, 0]);
-    assert_eq!(client.unsubscribe(&[twice.as_str(), once.as_str()]), [0x11, 0x11]);
+    assert_eq!(
+        client.unsubscribe(&[twice.as_str(), once.as_str()]),
+        [0x11, 0x11]
+    );
 }
 
 fn suback_has_a_code_for_each_filter_in_order(lab: &Lab) {
     let good = lab.unique("good");
     let mut client = lab.broker().v5(&lab.unique("c"));
-    let filters = [(good.as_str(), 0), ("bad#", 2), ("good/+", 2), ("bad+", 1), ("good/#", 1), ("", 0)];
+    let filters = [
+        (good.as_str(), 0),
+        ("bad#", 2),
+        ("good/+", 2),
+        ("bad+", 1),
+        ("good/#", 1),
+        ("", 0),
+    ];
     assert_eq!(client.subscribe(&filters), [0, 0x8F, 2, 0x8F, 1, 0x8F]);
     let mut filters = filters;
     filters.reverse();
     assert_eq!(client.subscribe(&filters), [0x8F, 1, 0x8F, 2, 0x8F, 0]);
     let names: Vec<String> = (0..100).map(|number| format!("{good}/{number}")).collect();
-    let many: Vec<(&str, u8)> =
-        names.iter().zip([2, 0, 1].into_iter().cycle()).map(|(n, qos)| (n.as_str(), qos)).collect();
+    let many: Vec<(&str, u8)> = names
+        .iter()
+        .zip([2, 0, 1].into_iter().cycle())
+        .map(|(n, qos)| (n.as_str(), qos))
+        .collect();
     let granted: Vec<u8> = many.iter().map(|(_, qos)| *qos).collect();
     assert_eq!(client.subscribe(&many), granted);
 }
@@ -369,7 +543,11 @@ fn delivery_qos_is_the_lower_of_published_and_granted(lab: &Lab) {
         for published in 0..=2 {
             publisher.publish(&PublishSpec::new(&topic, b"x", published));
             let copy = client.recv_publish();
-            assert_eq!(copy.qos, published.min(granted), "published {published}, granted {granted}");
+            assert_eq!(
+                copy.qos,
+                published.min(granted),
+                "published {published}, granted {granted}"
+            );
             client.ack(&copy);
         }
         assert!(client.ping().is_empty());
@@ -380,7 +558,10 @@ fn retained_delivery_qos_is_the_lower_of_published_and_granted(lab: &Lab) {
     let topic = lab.unique("lower");
     let mut publisher = lab.broker().v5(&lab.unique("p"));
     for published in 0..=2 {
-        publisher.publish(&PublishSpec { retain: true, ..PublishSpec::new(&topic, b"x", published) });
+        publisher.publish(&PublishSpec {
+            retain: true,
+            ..PublishSpec::new(&topic, b"x", published)
+        });
         // At QoS 0 only the answer to a later packet shows that the message was taken.
         assert!(publisher.ping().is_empty());
         for granted in 0..=2 {
@@ -397,12 +578,19 @@ fn retained_delivery_qos_is_the_lower_of_published_and_granted(lab: &Lab) {
 fn suback_keeps_to_maximum_packet_size(lab: &Lab) {
     const SIZE: usize = 20;
     let id = lab.unique("small");
-    let mut client =
-        lab.broker().connect(&ConnectSpec { props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, 20)], ..ConnectSpec::v5(&id) });
+    let mut client = lab.broker().connect(&ConnectSpec {
+        props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, 20)],
+        ..ConnectSpec::v5(&id)
+    });
     // Refused filters are what a Reason String could explain; 15 codes fill the packet to the last byte.
     for count in [1, 5, 14, 15] {
         let filters = vec![("a#", 0u8); count];
-        client.send(&wire::subscribe(5, 1, &[Prop::Pair(USER_PROPERTY, "k", "v")], &filters));
+        client.send(&wire::subscribe(
+            5,
+            1,
+            &[Prop::Pair(USER_PROPERTY, "k", "v")],
+            &filters,
+        ));
         let suback = client.recv();
         assert_eq!(suback.codes(5), vec![0x8F; count]);
         assert!(suback.to_bytes().len() <= SIZE, "{suback:?}");
@@ -411,9 +599,10 @@ fn suback_keeps_to_maximum_packet_size(lab: &Lab) {
 
 fn suback_has_no_properties_without_problem_information(lab: &Lab) {
     let id = lab.unique("terse");
-    let mut client = lab
-        .broker()
-        .connect(&ConnectSpec { props: vec![Prop::Byte(REQUEST_PROBLEM_INFORMATION, 0)], ..ConnectSpec::v5(&id) });
+    let mut client = lab.broker().connect(&ConnectSpec {
+        props: vec![Prop::Byte(REQUEST_PROBLEM_INFORMATION, 0)],
+        ..ConnectSpec::v5(&id)
+    });
     client.send(&wire::subscribe(5, 1, &[], &[("a#", 0), ("+b", 0)]));
     client.expect_hex("90 05 00 01 00 8f 8f");
 }

@@ -8,13 +8,28 @@ use crate::{Broker, Lab, PublishSpec, Raw, wire};
 
 /// The cases of this module.
 pub const CASES: &[Case] = &[
-    case!(topic_name_has_no_wildcard, ["v5[MQTT-4.7.0-1]", "v5[MQTT-3.3.2-2]"]),
-    case!(multi_level_wildcard_stands_alone_and_last, ["v5[MQTT-4.7.1-1]"]),
-    case!(multi_level_wildcard_matches_the_parent_and_all_below, ["v5[MQTT-4.7.1-1]", "v5[MQTT-3.3.2-3]"]),
+    case!(
+        topic_name_has_no_wildcard,
+        ["v5[MQTT-4.7.0-1]", "v5[MQTT-3.3.2-2]"]
+    ),
+    case!(
+        multi_level_wildcard_stands_alone_and_last,
+        ["v5[MQTT-4.7.1-1]"]
+    ),
+    case!(
+        multi_level_wildcard_matches_the_parent_and_all_below,
+        ["v5[MQTT-4.7.1-1]", "v5[MQTT-3.3.2-3]"]
+    ),
     case!(single_level_wildcard_fills_its_level, ["v5[MQTT-4.7.1-2]"]),
-    case!(single_level_wildcard_matches_one_level, ["v5[MQTT-4.7.1-2]", "v5[MQTT-3.3.2-3]"]),
+    case!(
+        single_level_wildcard_matches_one_level,
+        ["v5[MQTT-4.7.1-2]", "v5[MQTT-3.3.2-3]"]
+    ),
     case!(leading_wildcard_hides_dollar_topics, ["v5[MQTT-4.7.2-1]"]),
-    case!(leading_wildcard_hides_retained_dollar_topics, ["v5[MQTT-4.7.2-1]"]),
+    case!(
+        leading_wildcard_hides_retained_dollar_topics,
+        ["v5[MQTT-4.7.2-1]"]
+    ),
     case!(dollar_topics_are_reached_by_name, ["v5[MQTT-4.7.2-1]"]),
     case!(topic_name_is_not_empty, ["v5[MQTT-4.7.3-1]"]),
     case!(topic_filter_is_not_empty, ["v5[MQTT-4.7.3-1]"]),
@@ -23,7 +38,10 @@ pub const CASES: &[Case] = &[
     case!(topics_of_65535_bytes_are_taken, ["v5[MQTT-4.7.3-3]"]),
     case!(matching_normalizes_nothing, ["v5[MQTT-4.7.3-4]"]),
     case!(matching_keeps_unusual_characters, ["v5[MQTT-4.7.3-4]"]),
-    case!(retained_messages_match_by_the_same_rules, ["v5[MQTT-3.3.2-3]"]),
+    case!(
+        retained_messages_match_by_the_same_rules,
+        ["v5[MQTT-3.3.2-3]"]
+    ),
 ];
 
 /// A publisher and a subscriber that hold a marker's topic, to see what comes before the marker.
@@ -39,14 +57,19 @@ impl Matcher {
         let publisher = broker.v5(&lab.unique("p"));
         let mut subscriber = broker.v5(&lab.unique("c"));
         assert_eq!(subscriber.subscribe(&[(marker.as_str(), 1)]), [1]);
-        Matcher { publisher, subscriber, marker }
+        Matcher {
+            publisher,
+            subscriber,
+            marker,
+        }
     }
 
     /// Whether a message with this Topic Name comes, unaltered, before the marker.
     #[track_caller]
     fn receives(&mut self, name: &str) -> bool {
         self.publisher.publish(&PublishSpec::new(name, b"x", 1));
-        self.publisher.publish(&PublishSpec::new(&self.marker, b"marker", 1));
+        self.publisher
+            .publish(&PublishSpec::new(&self.marker, b"marker", 1));
         let first = self.subscriber.recv_publish();
         self.subscriber.ack(&first);
         if first.payload == b"marker" {
@@ -63,7 +86,11 @@ impl Matcher {
 /// Subscribes to `filter` alone, and looks at each of these Topic Names.
 #[track_caller]
 fn check_matches(matcher: &mut Matcher, filter: &str, matching: &[&str], others: &[&str]) {
-    assert_eq!(matcher.subscriber.subscribe(&[(filter, 1)]), [1], "{filter:?}");
+    assert_eq!(
+        matcher.subscriber.subscribe(&[(filter, 1)]),
+        [1],
+        "{filter:?}"
+    );
     for name in matching {
         assert!(matcher.receives(name), "{filter:?} does not match {name:?}");
     }
@@ -79,7 +106,11 @@ fn check_refused(lab: &Lab, filters: &[&str]) {
     let mut client = lab.broker().v5(&lab.unique("c"));
     for filter in filters {
         assert_eq!(client.subscribe(&[(filter, 1)]), [0x8F], "{filter:?}");
-        assert_eq!(client.subscribe(&[("plain", 1), (filter, 1), ("other", 0)]), [1, 0x8F, 0], "{filter:?}");
+        assert_eq!(
+            client.subscribe(&[("plain", 1), (filter, 1), ("other", 0)]),
+            [1, 0x8F, 0],
+            "{filter:?}"
+        );
     }
 }
 
@@ -99,15 +130,30 @@ fn multi_level_wildcard_stands_alone_and_last(lab: &Lab) {
     for filter in ["#", "a/#", "/#", "a/b/#", "+/#", "a//#", "$a/#"] {
         assert_eq!(client.subscribe(&[(filter, 1)]), [1], "{filter:?}");
     }
-    check_refused(lab, &["a#", "#a", "a/#/b", "#/", "#/a", "/#/", "##", "#/#", "a/b#", "a/#b", "+#", "#+", "a/##"]);
+    check_refused(
+        lab,
+        &[
+            "a#", "#a", "a/#/b", "#/", "#/a", "/#/", "##", "#/#", "a/b#", "a/#b", "+#", "#+",
+            "a/##",
+        ],
+    );
 }
 
 fn multi_level_wildcard_matches_the_parent_and_all_below(lab: &Lab) {
     let broker = lab.broker_with("");
     let mut matcher = Matcher::new(lab, &broker);
-    let below = ["sport/tennis/player1", "sport/tennis/player1/ranking", "sport/tennis/player1/score/wimbledon"];
-    let beside =
-        ["sport/tennis/player", "sport/tennis/player11", "sport/tennis", "tennis/player1", "/sport/tennis/player1"];
+    let below = [
+        "sport/tennis/player1",
+        "sport/tennis/player1/ranking",
+        "sport/tennis/player1/score/wimbledon",
+    ];
+    let beside = [
+        "sport/tennis/player",
+        "sport/tennis/player11",
+        "sport/tennis",
+        "tennis/player1",
+        "/sport/tennis/player1",
+    ];
     check_matches(&mut matcher, "sport/tennis/player1/#", &below, &beside);
     check_matches(
         &mut matcher,
@@ -115,39 +161,105 @@ fn multi_level_wildcard_matches_the_parent_and_all_below(lab: &Lab) {
         &["sport", "sport/", "sport//", "sport/a/b/c"],
         &["sports", "Sport", "/sport"],
     );
-    check_matches(&mut matcher, "/#", &["/", "/a", "/a/b", "//"], &["a", "a/b"]);
+    check_matches(
+        &mut matcher,
+        "/#",
+        &["/", "/a", "/a/b", "//"],
+        &["a", "a/b"],
+    );
     // `#` has the marker too, once: overlapping Subscriptions are one delivery.
-    check_matches(&mut matcher, "#", &["a", "/", "a/b/c", "//", " "], &["$a", "$a/b"]);
+    check_matches(
+        &mut matcher,
+        "#",
+        &["a", "/", "a/b/c", "//", " "],
+        &["$a", "$a/b"],
+    );
 }
 
 fn single_level_wildcard_fills_its_level(lab: &Lab) {
     let broker = lab.broker_with("");
     let mut client = broker.v5(&lab.unique("c"));
-    for filter in ["+", "+/", "/+", "+/a", "a/+", "a/+/b", "+/+/+", "+/a/#", "a/+/#", "$a/+"] {
+    for filter in [
+        "+", "+/", "/+", "+/a", "a/+", "a/+/b", "+/+/+", "+/a/#", "a/+/#", "$a/+",
+    ] {
         assert_eq!(client.subscribe(&[(filter, 1)]), [1], "{filter:?}");
     }
-    check_refused(lab, &["a+", "+a", "a+b", "a/b+", "a/+b/c", "a/b+/c", "++", "a/++", "+#", "/+a"]);
+    check_refused(
+        lab,
+        &[
+            "a+", "+a", "a+b", "a/b+", "a/+b/c", "a/b+/c", "++", "a/++", "+#", "/+a",
+        ],
+    );
 }
 
 fn single_level_wildcard_matches_one_level(lab: &Lab) {
     let broker = lab.broker_with("");
     let mut matcher = Matcher::new(lab, &broker);
-    let deeper = ["sport/tennis/player1/ranking", "sport/tennis", "sport/player1"];
-    check_matches(&mut matcher, "sport/tennis/+", &["sport/tennis/player1", "sport/tennis/"], &deeper);
-    check_matches(&mut matcher, "sport/+", &["sport/", "sport/a"], &["sport", "sport//", "sport/a/"]);
-    check_matches(&mut matcher, "+/+", &["/finance", "a/b", "/"], &["finance", "/a/b", "//"]);
-    check_matches(&mut matcher, "/+", &["/finance", "/"], &["finance", "a/finance"]);
-    check_matches(&mut matcher, "sport/+/player1", &["sport/tennis/player1", "sport//player1"], &["sport/player1"]);
-    check_matches(&mut matcher, "+/tennis/#", &["sport/tennis", "/tennis", "a/tennis/b/c"], &["tennis", "a/b/tennis"]);
+    let deeper = [
+        "sport/tennis/player1/ranking",
+        "sport/tennis",
+        "sport/player1",
+    ];
+    check_matches(
+        &mut matcher,
+        "sport/tennis/+",
+        &["sport/tennis/player1", "sport/tennis/"],
+        &deeper,
+    );
+    check_matches(
+        &mut matcher,
+        "sport/+",
+        &["sport/", "sport/a"],
+        &["sport", "sport//", "sport/a/"],
+    );
+    check_matches(
+        &mut matcher,
+        "+/+",
+        &["/finance", "a/b", "/"],
+        &["finance", "/a/b", "//"],
+    );
+    check_matches(
+        &mut matcher,
+        "/+",
+        &["/finance", "/"],
+        &["finance", "a/finance"],
+    );
+    check_matches(
+        &mut matcher,
+        "sport/+/player1",
+        &["sport/tennis/player1", "sport//player1"],
+        &["sport/player1"],
+    );
+    check_matches(
+        &mut matcher,
+        "+/tennis/#",
+        &["sport/tennis", "/tennis", "a/tennis/b/c"],
+        &["tennis", "a/b/tennis"],
+    );
     // `+` has the marker too, once.
-    check_matches(&mut matcher, "+", &["finance", " "], &["/finance", "finance/", "$finance"]);
+    check_matches(
+        &mut matcher,
+        "+",
+        &["finance", " "],
+        &["/finance", "finance/", "$finance"],
+    );
 }
 
 fn leading_wildcard_hides_dollar_topics(lab: &Lab) {
     let broker = lab.broker_with("");
     let mut matcher = Matcher::new(lab, &broker);
-    check_matches(&mut matcher, "#", &["a$/b", "a/$b"], &["$", "$test", "$test/b"]);
-    check_matches(&mut matcher, "+/monitor/clients", &["a/monitor/clients"], &["$test/monitor/clients"]);
+    check_matches(
+        &mut matcher,
+        "#",
+        &["a$/b", "a/$b"],
+        &["$", "$test", "$test/b"],
+    );
+    check_matches(
+        &mut matcher,
+        "+/monitor/clients",
+        &["a/monitor/clients"],
+        &["$test/monitor/clients"],
+    );
     check_matches(&mut matcher, "+", &["a$"], &["$", "$test"]);
     check_matches(&mut matcher, "+/#", &["a/$test"], &["$test", "$test/b"]);
     check_matches(&mut matcher, "/#", &["/$test"], &["$test/b"]);
@@ -157,27 +269,54 @@ fn leading_wildcard_hides_retained_dollar_topics(lab: &Lab) {
     let broker = lab.broker_with("");
     let mut publisher = broker.v5(&lab.unique("p"));
     for topic in ["$test/b", "a/b"] {
-        publisher.publish(&PublishSpec { retain: true, ..PublishSpec::new(topic, b"kept", 1) });
+        publisher.publish(&PublishSpec {
+            retain: true,
+            ..PublishSpec::new(topic, b"kept", 1)
+        });
     }
-    for (filter, topic) in
-        [("#", "a/b"), ("+/b", "a/b"), ("+/#", "a/b"), ("$test/#", "$test/b"), ("$test/+", "$test/b")]
-    {
+    for (filter, topic) in [
+        ("#", "a/b"),
+        ("+/b", "a/b"),
+        ("+/#", "a/b"),
+        ("$test/#", "$test/b"),
+        ("$test/+", "$test/b"),
+    ] {
         let mut client = broker.v5(&lab.unique("c"));
         assert_eq!(client.subscribe(&[(filter, 1)]), [1]);
         let kept = client.recv_publish();
-        assert_eq!((kept.topic.as_str(), kept.retain), (topic, true), "{filter:?}");
-        assert!(client.ping().is_empty(), "{filter:?} has more than {topic:?}");
+        assert_eq!(
+            (kept.topic.as_str(), kept.retain),
+            (topic, true),
+            "{filter:?}"
+        );
+        assert!(
+            client.ping().is_empty(),
+            "{filter:?} has more than {topic:?}"
+        );
     }
 }
 
 fn dollar_topics_are_reached_by_name(lab: &Lab) {
     let broker = lab.broker_with("");
     let mut matcher = Matcher::new(lab, &broker);
-    check_matches(&mut matcher, "$test/#", &["$test", "$test/a", "$test/a/b"], &["test/a", "$tests/a"]);
+    check_matches(
+        &mut matcher,
+        "$test/#",
+        &["$test", "$test/a", "$test/a/b"],
+        &["test/a", "$tests/a"],
+    );
     check_matches(&mut matcher, "$test/+/b", &["$test/a/b"], &["$test/b"]);
-    check_matches(&mut matcher, "$test/a", &["$test/a"], &["$test/b", "test/a"]);
+    check_matches(
+        &mut matcher,
+        "$test/a",
+        &["$test/a"],
+        &["$test/b", "test/a"],
+    );
     // A client that wants both subscribes to both.
-    assert_eq!(matcher.subscriber.subscribe(&[("#", 1), ("$test/#", 1)]), [1, 1]);
+    assert_eq!(
+        matcher.subscriber.subscribe(&[("#", 1), ("$test/#", 1)]),
+        [1, 1]
+    );
     assert!(matcher.receives("$test/a") && matcher.receives("a"));
 }
 
@@ -225,7 +364,12 @@ fn topics_of_65535_bytes_are_taken(lab: &Lab) {
     check_matches(&mut matcher, &longest, &[&longest], &[&shorter]);
     check_matches(&mut matcher, &shorter, &[&shorter], &[&longest]);
     let below = format!("{}/b", "a".repeat(65_533));
-    check_matches(&mut matcher, &format!("{}/+", "a".repeat(65_533)), &[&below], &[&longest]);
+    check_matches(
+        &mut matcher,
+        &format!("{}/+", "a".repeat(65_533)),
+        &[&below],
+        &[&longest],
+    );
     // Three bytes for each character.
     let wide = "鍵".repeat(21_845);
     check_matches(&mut matcher, &wide, &[&wide], &[&longest]);
@@ -265,7 +409,19 @@ fn matching_keeps_unusual_characters(lab: &Lab) {
     let mut matcher = Matcher::new(lab, lab.broker());
     let base = lab.unique("odd");
     // Well-formed, and none of those that a receiver may refuse (1.5.4).
-    for end in ["\u{feff}", "\u{feff}a", "\u{fffd}", "\u{e000}", "\u{10fffd}", "\u{200d}", "*", "?", "%", "\"", "\\"] {
+    for end in [
+        "\u{feff}",
+        "\u{feff}a",
+        "\u{fffd}",
+        "\u{e000}",
+        "\u{10fffd}",
+        "\u{200d}",
+        "*",
+        "?",
+        "%",
+        "\"",
+        "\\",
+    ] {
         let name = format!("{base}/{end}");
         check_matches(&mut matcher, &name, &[&name], &[&base]);
         check_matches(&mut matcher, &format!("{base}/+"), &[&name], &[&base]);
@@ -277,7 +433,10 @@ fn retained_messages_match_by_the_same_rules(lab: &Lab) {
     let names = ["", "/", "/a", "/a/", "/a/b", "/a//b", "/b"].map(|end| format!("{base}{end}"));
     let mut publisher = lab.broker().v5(&lab.unique("p"));
     for name in &names {
-        publisher.publish(&PublishSpec { retain: true, ..PublishSpec::new(name, b"kept", 1) });
+        publisher.publish(&PublishSpec {
+            retain: true,
+            ..PublishSpec::new(name, b"kept", 1)
+        });
     }
     let filters: [(&str, &[&str]); 8] = [
         ("", &[""]),
@@ -294,7 +453,10 @@ fn retained_messages_match_by_the_same_rules(lab: &Lab) {
         let filter = format!("{base}{filter}");
         assert_eq!(client.subscribe(&[(filter.as_str(), 1)]), [1]);
         let mut found: Vec<String> = ends.iter().map(|_| client.recv_publish().topic).collect();
-        assert!(client.ping().is_empty(), "{filter:?} has more than {found:?}");
+        assert!(
+            client.ping().is_empty(),
+            "{filter:?} has more than {found:?}"
+        );
         let mut expected: Vec<String> = ends.iter().map(|end| format!("{base}{end}")).collect();
         found.sort();
         expected.sort();

@@ -68,12 +68,11 @@ impl Pair {
 
     /// Makes a new connection for the client's Session, and lets both sides talk.
     pub(crate) fn connect(&mut self) {
-        if !self.is_cut {
+        if self.is_cut {
+            self.renew();
+        } else {
             self.cut();
         }
-        let unused = ClientConnection::new(self.options.clone(), ClientSession::new());
-        let session = mem::replace(&mut self.client, unused).into_session();
-        self.client = ClientConnection::new(self.options.clone(), session);
         self.is_cut = false;
         self.client.connect(self.now).unwrap();
         self.run();
@@ -95,10 +94,17 @@ impl Pair {
     /// Loses the connection now: what was not read is gone.
     pub(crate) fn cut(&mut self) {
         self.server.lost();
-        self.client.outgoing().clear();
+        self.renew();
         self.arrived.clear();
         self.is_cut = true;
         self.carries = usize::MAX;
+    }
+
+    /// A connection that has not begun takes over the client's Session.
+    fn renew(&mut self) {
+        let unused = ClientConnection::new(self.options.clone(), ClientSession::new());
+        let session = mem::replace(&mut self.client, unused).into_session();
+        self.client = ClientConnection::new(self.options.clone(), session);
     }
 
     /// Whether the connection was lost.

@@ -5,6 +5,7 @@ use dunlin_packet::{ProtocolVersion, QoS, ReasonCode};
 use dunlin_protocol::client::Event;
 
 use crate::bench::{Pair, VERSIONS};
+use crate::server::Arrival;
 
 /// Runs `start` over connections that are lost at each pair of places; both sides then talk to the
 /// end, and `check` looks at the outcome. Returns how many bytes the undisturbed exchange has.
@@ -120,7 +121,7 @@ fn what_is_sent_again_keeps_its_packet_identifier_and_its_place() {
     pair.server.give_way();
     pair.run();
     let arrivals = &pair.server.arrivals;
-    let arrived = |a: &crate::server::Arrival| (a.packet_id, a.dup, a.payload.clone());
+    let arrived = |a: &Arrival| (a.packet_id, a.dup, a.payload.clone());
     let expected = [
         (1, false, "a"),
         (2, false, "b"),
@@ -144,11 +145,9 @@ fn messages_of_a_client_without_connection_wait_for_it() {
         ("1", QoS::AtLeastOnce),
         ("2", QoS::ExactlyOnce),
     ] {
-        let mut session = std::mem::take(&mut pair.waiting_session());
-        let message = dunlin_protocol::client::OutgoingMessage::new("t", payload.as_bytes(), qos);
-        session.publish(message).unwrap();
-        pair.give_session(session);
+        pair.publish(payload, qos);
     }
+    assert_eq!(pair.client.session().waiting(), 3);
     pair.connect();
     pair.server.delivered.sort();
     assert_eq!(pair.server.delivered, ["0", "1", "2"]);
@@ -177,7 +176,7 @@ fn a_lost_session_begins_anew() {
 fn a_message_that_the_server_had_taken_is_not_published_again_in_a_new_session() {
     let mut pair = Pair::connected(ProtocolVersion::V5);
     // PUBLISH, and the PUBREC for it, but not the PUBREL.
-    pair.lose_after(11 + 4);
+    pair.lose_after(13 + 4);
     pair.publish("taken", QoS::ExactlyOnce);
     assert!(pair.is_cut());
     pair.server.forget_session();

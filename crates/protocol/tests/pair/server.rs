@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use dunlin_packet::{
     Ack, Connack, Connect, Decoded, Disconnect, Packet, PacketId, Properties, PropertiesBuf,
-    Property, ProtocolVersion, Publish, QoS, ReasonCode, Rules, Sender, Suback, Unsuback, decode,
-    decode_connect, encode,
+    Property, Publish, QoS, ReasonCode, Rules, Sender, Suback, Unsuback, decode, decode_connect,
+    encode,
 };
 use dunlin_protocol::aliases::AliasUse;
 use dunlin_protocol::handshake::{connack_properties, negotiate};
 use dunlin_protocol::inbound::Overrun;
 use dunlin_protocol::outbound::{Acked, packet_id_of};
-use dunlin_protocol::{Inbound, InboundAliases, Outbound, OutboundAliases, ServerOffer, Terms};
+use dunlin_protocol::{Inbound, Outbound, OutboundAliases, ServerOffer, Terms};
 
 /// The Server, its one Session and the connection to it.
 pub(crate) struct Server {
@@ -59,8 +59,7 @@ struct Session {
 
 struct Connection {
     terms: Terms,
-    aliases_in: InboundAliases,
-    aliases_out: OutboundAliases,
+    aliases: OutboundAliases,
 }
 
 struct Queued {
@@ -186,9 +185,11 @@ impl Server {
                 }
             }
             Packet::Pubrel(ack) => {
-                let reason = match self.session().inbound.release(ack.packet_id) {
-                    true => ReasonCode::Success,
-                    false => ReasonCode::PacketIdentifierNotFound,
+                let known = self.session().inbound.release(ack.packet_id);
+                let reason = if known {
+                    ReasonCode::Success
+                } else {
+                    ReasonCode::PacketIdentifierNotFound
                 };
                 self.put(&Packet::Pubcomp(ack_of(ack.packet_id, reason)));
             }
@@ -253,8 +254,7 @@ impl Server {
         let assigned = connect.client_id.is_empty().then_some("auto-1");
         let properties = connack_properties(&terms, &self.offer, assigned);
         self.connection = Some(Connection {
-            aliases_in: InboundAliases::new(self.offer.topic_alias_maximum),
-            aliases_out: OutboundAliases::new(terms.topic_alias_maximum),
+            aliases: OutboundAliases::new(terms.topic_alias_maximum),
             terms,
         });
         self.put(&Packet::Connack(Connack {
@@ -266,11 +266,6 @@ impl Server {
 
     fn published(&mut self, publish: &Publish<'_>) {
         let payload = String::from_utf8(publish.payload.to_vec()).unwrap();
-        if let Some(alias) = publish.properties.topic_alias() {
-            let connection = self.connection.as_mut().unwrap();
-            let topic = Arc::from(publish.topic);
-            connection.aliases_in.set(alias, &topic).unwrap();
-        }
         let Some(packet_id) = publish.packet_id else {
             self.delivered.push(payload);
             return;
@@ -358,13 +353,13 @@ impl Connection {
         dup: bool,
         out: &mut Vec<u8>,
     ) {
-        let plan = self.aliases_out.plan(&message.topic);
+        let plan = self.aliases.plan(&message.topic);
         let mut properties = PropertiesBuf::new();
         if let AliasUse::New(alias) | AliasUse::Known(alias) = plan {
             properties.push(Property::TopicAlias(alias));
         }
         if let AliasUse::New(alias) = plan {
-            self.aliases_out.sent(&message.topic, alias);
+            self.aliases.sent(&message.topic, alias);
         }
         let is_known = matches!(plan, AliasUse::Known(_));
         let publish = Publish {
@@ -377,11 +372,7 @@ impl Connection {
             payload: message.payload.as_bytes(),
         };
         let size_max = self.terms.packet_size_max;
-        encode(&Packet::Publish(publish), self.version(), size_max, out).unwrap();
-    }
-
-    fn version(&self) -> ProtocolVersion {
-        self.terms.version
+        encode(&Packet::Publish(publish), self.terms.version, size_max, out).unwrap();
     }
 }
 
