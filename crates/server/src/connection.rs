@@ -51,6 +51,11 @@ enum State {
 }
 
 impl Io {
+    /// Whether this is the connection that the engine means.
+    pub(crate) fn is(&self, key: ConnectionKey) -> bool {
+        self.key.get() == key
+    }
+
     /// Wakes the task.
     pub(crate) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {

@@ -6,7 +6,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,7 +38,7 @@ struct State {
 enum Place {
     Stdout,
     Stderr,
-    File(PathBuf, File),
+    File(File),
     Syslog(UnixDatagram),
 }
 
@@ -85,7 +84,7 @@ impl Log {
             let _ = match place {
                 Place::Stdout => io::stdout().write_all(stamped.as_bytes()),
                 Place::Stderr => io::stderr().write_all(stamped.as_bytes()),
-                Place::File(_, file) => (&*file).write_all(stamped.as_bytes()),
+                Place::File(file) => (&*file).write_all(stamped.as_bytes()),
                 Place::Syslog(socket) => {
                     let priority = 24 + severity(kind);
                     socket.send(format!("<{priority}>dunlin[{}]: {line}", std::process::id()).as_bytes()).map(|_| ())
@@ -200,7 +199,7 @@ fn open_places(config: &LogConfig) -> io::Result<Vec<Place>> {
             LogDest::File(path) => {
                 let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
                 let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(explain)?;
-                places.push(Place::File(path.clone(), file));
+                places.push(Place::File(file));
             }
         }
     }

@@ -215,7 +215,8 @@ impl Worker {
     }
 
     fn connection(&self, key: ConnectionKey) -> Option<Rc<Io>> {
-        self.connections.borrow().get(key.slot as usize)?.clone()
+        // What the engine said of an earlier user of the slot is not for this one.
+        self.connections.borrow().get(key.slot as usize)?.clone().filter(|io| io.is(key))
     }
 
     /// Ends a turn: does what the engine asks for and writes every buffer once.
