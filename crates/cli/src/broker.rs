@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use dunlin_config::{ConfigErrors, Environment, Loaded};
 use dunlin_server::RunOptions;
 
-use crate::flags::{Action, Asked, Flag, Programs, help, parse, text, version};
+use crate::flags::{Action, Asked, Flag, Programs, add, help, parse, put, text, version};
 use crate::output;
 
 #[derive(Default)]
@@ -28,10 +28,7 @@ static FLAGS: &[Flag<Options>] = &[
         action: Action::Value {
             meta: "FILE",
             noun: "config file",
-            set: |options, value| {
-                options.config = Some(PathBuf::from(value));
-                Ok(())
-            },
+            set: |options, value| put(&mut options.config, Some(PathBuf::from(value))),
         },
         help: "read this configuration file, of Mosquitto's form",
     },
@@ -50,25 +47,25 @@ static FLAGS: &[Flag<Options>] = &[
     Flag {
         names: &["-v", "--verbose"],
         programs: Programs::ALL,
-        action: Action::Switch(|options| options.verbose = true),
+        action: Action::Switch(|options| put(&mut options.verbose, true)),
         help: "log everything, as 'log_type all' does",
     },
     Flag {
         names: &["-q", "--quiet"],
         programs: Programs::ALL,
-        action: Action::Switch(|options| options.quiet = true),
+        action: Action::Switch(|options| put(&mut options.quiet, true)),
         help: "log nothing, as 'log_type none' does",
     },
     Flag {
         names: &["--test-config"],
         programs: Programs::ALL,
-        action: Action::Switch(|options| options.test_config = true),
+        action: Action::Switch(|options| put(&mut options.test_config, true)),
         help: "check the configuration, say what is wrong with it, and end",
     },
     Flag {
         names: &["-d", "--daemon"],
         programs: Programs::ALL,
-        action: Action::Switch(|options| options.daemon = true),
+        action: Action::Switch(|options| put(&mut options.daemon, true)),
         help: "not supported: a service manager or the shell does it better",
     },
     Flag {
@@ -131,7 +128,7 @@ fn start(options: Options) -> ExitCode {
     };
     let loaded = match loaded {
         Ok(mut loaded) => {
-            loaded.warnings.splice(0..0, environment.warnings);
+            drop(loaded.warnings.splice(0..0, environment.warnings));
             dunlin_config::with_ports(loaded, &options.ports)
         }
         Err(errors) => return refuse(&errors),
@@ -175,14 +172,12 @@ fn approve(loaded: &Loaded) -> ExitCode {
 fn add_port(options: &mut Options, value: &OsStr) -> Result<(), String> {
     let port = text(value)?;
     let number = port.parse::<u16>().map_err(|_| format!("Invalid port given: {port}"))?;
-    options.ports.push(number);
-    Ok(())
+    add(&mut options.ports, number)
 }
 
 fn add_setting(options: &mut Options, value: &OsStr) -> Result<(), String> {
     let pair = dunlin_config::set_argument(text(value)?).map_err(|error| error.to_string())?;
-    options.set.push(pair);
-    Ok(())
+    add(&mut options.set, pair)
 }
 
 #[cfg(test)]

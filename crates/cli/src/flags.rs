@@ -19,7 +19,7 @@ pub(crate) struct Flag<O> {
 
 /// What a flag does.
 pub(crate) enum Action<O> {
-    Switch(fn(&mut O)),
+    Switch(fn(&mut O) -> Result<(), String>),
     Value {
         /// The value in the help.
         meta: &'static str,
@@ -75,7 +75,7 @@ pub(crate) fn parse<O>(
             return Err(format!("Unknown option '{shown}'."));
         };
         match &flag.action {
-            Action::Switch(set) => set(options),
+            Action::Switch(set) => set(options)?,
             Action::Value { noun, set, .. } => {
                 let missing = || format!("{shown} argument given but no {noun} specified.");
                 set(options, rest.next().ok_or_else(missing)?)?;
@@ -121,6 +121,18 @@ pub(crate) fn version(program: &str) -> String {
     format!("{program} version {}\n", env!("CARGO_PKG_VERSION"))
 }
 
+/// Sets a value and finds nothing wrong with it.
+pub(crate) fn put<T>(place: &mut T, value: T) -> Result<(), String> {
+    *place = value;
+    Ok(())
+}
+
+/// Appends a value and finds nothing wrong with it.
+pub(crate) fn add<T>(list: &mut Vec<T>, value: T) -> Result<(), String> {
+    list.push(value);
+    Ok(())
+}
+
 /// A value that has to be text.
 ///
 /// # Errors
@@ -146,7 +158,10 @@ mod tests {
         Flag {
             names: &["-n", "--count"],
             programs: Programs::ALL,
-            action: Action::Switch(|seen| seen.count += 1),
+            action: Action::Switch(|seen| {
+                seen.count += 1;
+                Ok(())
+            }),
             help: "counts",
         },
         Flag {
@@ -155,10 +170,7 @@ mod tests {
             action: Action::Value {
                 meta: "WORD",
                 noun: "word",
-                set: |seen, value| {
-                    seen.word = text(value)?.to_owned();
-                    Ok(())
-                },
+                set: |seen, value| put(&mut seen.word, text(value)?.to_owned()),
             },
             help: "remembers a word",
         },

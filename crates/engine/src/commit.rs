@@ -40,14 +40,22 @@ pub(crate) struct Draft {
 
 impl Draft {
     pub(crate) fn new(id: u64, _worker: u16) -> Self {
-        Self { id, records: Vec::new(), missing: 0, taken: false, wants_held: false }
+        Self {
+            id,
+            records: Vec::new(),
+            missing: 0,
+            taken: false,
+            wants_held: false,
+        }
     }
 
     /// Adds a message's body, once.
     pub(crate) fn body(&mut self, message: &Arc<Message>) {
         let known = |record: &Record| matches!(record, Record::Body { message: body } if body.origin == message.origin);
         if !self.records.iter().any(known) {
-            self.records.push(Record::Body { message: Arc::clone(message) });
+            self.records.push(Record::Body {
+                message: Arc::clone(message),
+            });
         }
     }
 
@@ -67,13 +75,25 @@ pub(crate) enum After {
     /// Nobody waits.
     Nothing,
     /// PUBACK or PUBREC.
-    Publish { ticket: Ticket, packet_id: PacketId, matched: bool },
+    Publish {
+        ticket: Ticket,
+        packet_id: PacketId,
+        matched: bool,
+    },
     /// A finished acknowledgement.
     Ack { ticket: Ticket, ack: PendingAck },
     /// CONNACK, encoded.
-    Connack { connection: ConnectionKey, bytes: Box<[u8]> },
+    Connack {
+        connection: ConnectionKey,
+        bytes: Box<[u8]>,
+    },
     /// SUBACK, then the retained messages of its Subscriptions.
-    Suback { ticket: Ticket, packet_id: PacketId, codes: Box<[u8]>, cursors: Vec<u64> },
+    Suback {
+        ticket: Ticket,
+        packet_id: PacketId,
+        codes: Box<[u8]>,
+        cursors: Vec<u64>,
+    },
 }
 
 #[derive(Debug)]
@@ -99,7 +119,11 @@ impl Default for Jobs {
     fn default() -> Self {
         // Ids are our own running numbers, so the seed protects nothing.
         let hasher = foldhash::fast::FixedState::with_seed(1);
-        Self { next: 1, open: HashMap::with_hasher(hasher.clone()), committing: HashMap::with_hasher(hasher) }
+        Self {
+            next: 1,
+            open: HashMap::with_hasher(hasher.clone()),
+            committing: HashMap::with_hasher(hasher),
+        }
     }
 }
 
@@ -116,9 +140,27 @@ impl Engine {
     /// Turns a draft into a job, and lets it go on if nothing is missing.
     pub(crate) fn finish_draft(&mut self, slot: Option<u32>, draft: Draft, after: After) {
         let connection = slot.and_then(|slot| self.key_of(slot));
-        let Draft { id, records, missing, taken, .. } = draft;
-        self.jobs.open.insert(id, Job { connection, records, missing, taken, after });
-        match slot.and_then(|slot| self.connections.get_mut(slot as usize)).and_then(|c| c.live_mut()) {
+        let Draft {
+            id,
+            records,
+            missing,
+            taken,
+            ..
+        } = draft;
+        self.jobs.open.insert(
+            id,
+            Job {
+                connection,
+                records,
+                missing,
+                taken,
+                after,
+            },
+        );
+        match slot
+            .and_then(|slot| self.connections.get_mut(slot as usize))
+            .and_then(|c| c.live_mut())
+        {
             Some(live) => {
                 live.jobs.push_back(id);
                 self.advance_jobs(slot.unwrap_or_default());
@@ -145,7 +187,13 @@ impl Engine {
     /// Submits the jobs of a publisher whose turn has come.
     fn advance_jobs(&mut self, slot: u32) {
         loop {
-            let Some(live) = self.connections.get_mut(slot as usize).and_then(|c| c.live_mut()) else { return };
+            let Some(live) = self
+                .connections
+                .get_mut(slot as usize)
+                .and_then(|c| c.live_mut())
+            else {
+                return;
+            };
             let Some(&id) = live.jobs.front() else { return };
             if self.jobs.open.get(&id).is_some_and(|job| job.missing > 0) {
                 return;
@@ -156,19 +204,24 @@ impl Engine {
     }
 
     fn submit(&mut self, id: u64) {
-        let Some(mut job) = self.jobs.open.remove(&id) else { return };
+        let Some(mut job) = self.jobs.open.remove(&id) else {
+            return;
+        };
         if !self.durable || job.records.is_empty() {
             return self.complete(job, Ok(()), Timestamp::default());
         }
         let records = std::mem::take(&mut job.records);
         self.metrics.batches += 1;
         self.jobs.committing.insert(id, job);
-        self.outputs.push_back(Output::Commit(Batch { id, records }));
+        self.outputs
+            .push_back(Output::Commit(Batch { id, records }));
     }
 
     /// Another worker's part of a job.
     pub(crate) fn fragment(&mut self, id: u64, records: Vec<Record>, taken: bool, _now: Timestamp) {
-        let Some(job) = self.jobs.open.get_mut(&id) else { return };
+        let Some(job) = self.jobs.open.get_mut(&id) else {
+            return;
+        };
         for record in records {
             let known = matches!(&record, Record::Body { message } if job.records.iter().any(
                 |have| matches!(have, Record::Body { message: body } if body.origin == message.origin)));
@@ -180,7 +233,11 @@ impl Engine {
         job.missing = job.missing.saturating_sub(1);
         let (missing, connection) = (job.missing, job.connection);
         let live = connection
-            .and_then(|key| self.connections.get(key.slot as usize).filter(|c| c.serial == key.serial))
+            .and_then(|key| {
+                self.connections
+                    .get(key.slot as usize)
+                    .filter(|c| c.serial == key.serial)
+            })
             .and_then(|connection| connection.live());
         match (live, connection) {
             (Some(_), Some(key)) => self.advance_jobs(key.slot),
@@ -191,9 +248,23 @@ impl Engine {
     }
 
     /// Returns a fragment to the worker that coordinates.
-    pub(crate) fn reply(&mut self, to: Option<ReplyTo>, records: Vec<Record>, taken: bool, now: Timestamp) {
+    pub(crate) fn reply(
+        &mut self,
+        to: Option<ReplyTo>,
+        records: Vec<Record>,
+        taken: bool,
+        now: Timestamp,
+    ) {
         if let Some(to) = to {
-            self.hand_over(to.worker, Handover::Fragment { job: to.job, records, taken }, now);
+            self.hand_over(
+                to.worker,
+                Handover::Fragment {
+                    job: to.job,
+                    records,
+                    taken,
+                },
+                now,
+            );
         }
     }
 
@@ -206,14 +277,28 @@ impl Engine {
 
     fn complete(&mut self, job: Job, result: Result<(), StoreError>, now: Timestamp) {
         let alive = |engine: &Self, key: ConnectionKey| {
-            engine.connections.get(key.slot as usize).is_some_and(|c| c.serial == key.serial && c.live().is_some())
+            engine
+                .connections
+                .get(key.slot as usize)
+                .is_some_and(|c| c.serial == key.serial && c.live().is_some())
         };
-        let Some(key) = job.connection.filter(|key| alive(self, *key)) else { return };
-        let v5 = self.version_of(key.slot).is_some_and(|version| version.is_v5());
+        let Some(key) = job.connection.filter(|key| alive(self, *key)) else {
+            return;
+        };
+        let v5 = self
+            .version_of(key.slot)
+            .is_some_and(|version| version.is_v5());
         match job.after {
             After::Nothing => {}
-            After::Publish { ticket, packet_id, matched } => {
-                if let Some(session) = self.session_of(key.slot).and_then(|s| self.sessions.get_mut(s as usize)) {
+            After::Publish {
+                ticket,
+                packet_id,
+                matched,
+            } => {
+                if let Some(session) = self
+                    .session_of(key.slot)
+                    .and_then(|s| self.sessions.get_mut(s as usize))
+                {
                     session.inbound.wait_ends();
                     if result.is_err() && ticket.kind() == AckKind::Pubrec {
                         session.inbound.release(packet_id);
@@ -229,14 +314,27 @@ impl Engine {
                 };
                 // 3.x has no way to say no: silence, and the end of the connection.
                 let withheld = result.is_err() && !v5;
-                let ack = if withheld { PendingAck::Withheld } else { PendingAck::publish(ticket.kind(), packet_id, reason) };
+                let ack = if withheld {
+                    PendingAck::Withheld
+                } else {
+                    PendingAck::publish(ticket.kind(), packet_id, reason)
+                };
                 self.settle(key.slot, ticket, ack, now);
             }
             After::Ack { ticket, ack } => {
-                let ack = if result.is_ok() { ack } else { PendingAck::Withheld };
+                let ack = if result.is_ok() {
+                    ack
+                } else {
+                    PendingAck::Withheld
+                };
                 self.settle(key.slot, ticket, ack, now);
             }
-            After::Suback { ticket, packet_id, mut codes, cursors } => {
+            After::Suback {
+                ticket,
+                packet_id,
+                mut codes,
+                cursors,
+            } => {
                 if result.is_err() {
                     codes.fill(ReasonCode::UnspecifiedError.code());
                 }
@@ -245,7 +343,12 @@ impl Engine {
             }
             After::Connack { connection, bytes } => match result {
                 Ok(()) => self.accepted(connection, &bytes, now),
-                Err(_) => self.end_by_server(key.slot, ReasonCode::ServerUnavailable, "the store failed", now),
+                Err(_) => self.end_by_server(
+                    key.slot,
+                    ReasonCode::ServerUnavailable,
+                    "the store failed",
+                    now,
+                ),
             },
         }
     }
@@ -258,12 +361,26 @@ impl Engine {
 
     /// Settles a place, and sends what may leave now.
     pub(crate) fn settle(&mut self, slot: u32, ticket: Ticket, ack: PendingAck, now: Timestamp) {
-        let Some(live) = self.connections.get_mut(slot as usize).and_then(|c| c.live_mut()) else { return };
+        let Some(live) = self
+            .connections
+            .get_mut(slot as usize)
+            .and_then(|c| c.live_mut())
+        else {
+            return;
+        };
         let full = live.acks.len() >= crate::limits::WAITING_ACKS_MAX;
         live.acks.settle(ticket, ack);
         loop {
-            let Some(live) = self.connections.get_mut(slot as usize).and_then(|c| c.live_mut()) else { return };
-            let Some(ready) = live.acks.pop(ticket.kind()) else { break };
+            let Some(live) = self
+                .connections
+                .get_mut(slot as usize)
+                .and_then(|c| c.live_mut())
+            else {
+                return;
+            };
+            let Some(ready) = live.acks.pop(ticket.kind()) else {
+                break;
+            };
             if ready == PendingAck::Withheld {
                 let why = "the store failed, and the acknowledgement has no code for it";
                 return self.end_by_server(slot, ReasonCode::UnspecifiedError, why, now);
@@ -278,7 +395,13 @@ impl Engine {
     /// Sends an acknowledgement at once, or behind those of its kind that wait.
     #[inline]
     pub(crate) fn acknowledge(&mut self, slot: u32, kind: AckKind, ack: PendingAck) {
-        let Some(live) = self.connections.get_mut(slot as usize).and_then(|c| c.live_mut()) else { return };
+        let Some(live) = self
+            .connections
+            .get_mut(slot as usize)
+            .and_then(|c| c.live_mut())
+        else {
+            return;
+        };
         if live.acks.is_clear(kind) {
             return self.write_pending(slot, &ack);
         }
@@ -294,12 +417,24 @@ impl Engine {
             PendingAck::Pubrel(sequence) => self.write_pubrel(slot, *sequence),
             PendingAck::Suback(id, codes) => {
                 let reversed: Vec<u8> = codes.iter().rev().copied().collect();
-                let reasons = if mutant::is_active(Mutant::SubackOrderReversed) { &reversed } else { &**codes };
-                let suback = Suback { packet_id: *id, properties: Default::default(), reasons };
+                let reasons = if mutant::is_active(Mutant::SubackOrderReversed) {
+                    &reversed
+                } else {
+                    &**codes
+                };
+                let suback = Suback {
+                    packet_id: *id,
+                    properties: Default::default(),
+                    reasons,
+                };
                 self.write_packet(slot, &Packet::Suback(suback));
             }
             PendingAck::Unsuback(id, codes) => {
-                let unsuback = Unsuback { packet_id: *id, properties: Default::default(), reasons: codes };
+                let unsuback = Unsuback {
+                    packet_id: *id,
+                    properties: Default::default(),
+                    reasons: codes,
+                };
                 self.write_packet(slot, &Packet::Unsuback(unsuback));
             }
             PendingAck::Withheld => {}
@@ -309,7 +444,10 @@ impl Engine {
     /// PUBREL for a message of ours that the client has received.
     pub(crate) fn write_pubrel(&mut self, slot: u32, sequence: u64) {
         self.write_ack(slot, 0x62, packet_id_of(sequence), ReasonCode::Success);
-        if let Some(session) = self.session_of(slot).and_then(|s| self.sessions.get_mut(s as usize)) {
+        if let Some(session) = self
+            .session_of(slot)
+            .and_then(|s| self.sessions.get_mut(s as usize))
+        {
             session.outbound.pubrel_sent(sequence);
         }
     }
@@ -317,20 +455,34 @@ impl Engine {
     /// PUBACK, PUBREC, PUBREL or PUBCOMP, by its first byte.
     #[inline]
     pub(crate) fn write_ack(&mut self, slot: u32, first: u8, id: PacketId, reason: ReasonCode) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        let Some(live) = connection.live() else { return };
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(live) = connection.live() else {
+            return;
+        };
         let version = live.version;
-        let (size_max, explain) = (live.packet_size_max, mutant::is_active(Mutant::ReasonStringAlways));
+        let (size_max, explain) = (
+            live.packet_size_max,
+            mutant::is_active(Mutant::ReasonStringAlways),
+        );
         if (reason == ReasonCode::Success || !version.is_v5()) && size_max >= 4 && !explain {
             let [high, low] = id.get().to_be_bytes();
-            connection.outgoing.buffer(&mut self.pool).extend_from_slice(&[first, 2, high, low]);
+            connection
+                .outgoing
+                .buffer(&mut self.pool)
+                .extend_from_slice(&[first, 2, high, low]);
             return mark(connection, slot, &mut self.writable);
         }
         let mut properties = dunlin_packet::PropertiesBuf::new();
         if explain {
             properties.push(dunlin_packet::Property::ReasonString("because"));
         }
-        let ack = Ack { packet_id: id, reason, properties: properties.as_properties() };
+        let ack = Ack {
+            packet_id: id,
+            reason,
+            properties: properties.as_properties(),
+        };
         let packet = match first {
             0x40 => Packet::Puback(ack),
             0x50 => Packet::Pubrec(ack),
@@ -339,14 +491,23 @@ impl Engine {
         };
         let size_max = if explain { u32::MAX } else { size_max };
         // A client that accepts less than an acknowledgement gets none (v5[MQTT-3.1.2-24]).
-        let _ = encode(&packet, version, size_max, connection.outgoing.buffer(&mut self.pool));
+        let _ = encode(
+            &packet,
+            version,
+            size_max,
+            connection.outgoing.buffer(&mut self.pool),
+        );
         mark(connection, slot, &mut self.writable);
     }
 
     /// Encodes a packet for a connection.
     pub(crate) fn write_packet(&mut self, slot: u32, packet: &Packet<'_>) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        let Some(live) = connection.live() else { return };
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(live) = connection.live() else {
+            return;
+        };
         let (version, size_max) = (live.version, live.packet_size_max);
         let buffer = connection.outgoing.buffer(&mut self.pool);
         // Too large for the client: not sent (v5[MQTT-3.1.2-24]).

@@ -1,5 +1,6 @@
 //! CONNECT: a Network Connection gets its Session, new, resumed or taken over.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -30,16 +31,31 @@ impl Engine {
         random: u64,
         now: Timestamp,
     ) {
-        let Some(offer) = self.opened(key) else { return };
+        let Some(offer) = self.opened(key) else {
+            return;
+        };
         let terms = match handshake::negotiate(connect, &offer) {
             Ok(terms) => terms,
-            Err(refusal) => return self.refuse(key, connect.version, refusal.reason, refusal.why, &principal.address),
+            Err(refusal) => {
+                return self.refuse(
+                    key,
+                    connect.version,
+                    refusal.reason,
+                    refusal.why,
+                    &principal.address,
+                );
+            }
         };
         if let Some((reason, why)) = self.check_will(connect, &principal) {
             return self.refuse(key, connect.version, reason, why, &principal.address);
         }
-        let assigned = connect.client_id.is_empty() && !mutant::is_active(Mutant::ClientIdNotAssigned);
-        let client_id: Arc<str> = if assigned { self.assign_client_id(random) } else { connect.client_id.into() };
+        let assigned =
+            connect.client_id.is_empty() && !mutant::is_active(Mutant::ClientIdNotAssigned);
+        let client_id: Arc<str> = if assigned {
+            self.assign_client_id(random)
+        } else {
+            connect.client_id.into()
+        };
         let mut records = Vec::new();
         let (slot, present) = self.session_for(&client_id, &terms, &mut records, now);
         let present = present || mutant::is_active(Mutant::SessionPresentAlways);
@@ -59,18 +75,52 @@ impl Engine {
         self.attach(key, slot, &terms, &offer, principal, &publisher);
         self.arm_will(slot, connect, &publisher, &mut records);
         self.watch(key.slot, terms.keep_alive_s, now);
-        let properties = handshake::connack_properties(&terms, &offer, assigned.then_some(&*client_id));
-        let connack = Connack { session_present: present, reason: ReasonCode::Success, properties: properties.as_properties() };
+        let properties =
+            handshake::connack_properties(&terms, &offer, assigned.then_some(&*client_id));
+        let connack = Connack {
+            session_present: present,
+            reason: ReasonCode::Success,
+            properties: properties.as_properties(),
+        };
         let mut bytes = Vec::with_capacity(64);
-        if encode(&Packet::Connack(connack), terms.version, terms.packet_size_max, &mut bytes).is_err() {
+        if encode(
+            &Packet::Connack(connack),
+            terms.version,
+            terms.packet_size_max,
+            &mut bytes,
+        )
+        .is_err()
+        {
             // The client accepts packets too small for our limits: the limits are what can be left out.
-            let bare = Connack { properties: Properties::EMPTY, ..connack };
-            if encode(&Packet::Connack(bare), terms.version, terms.packet_size_max, &mut bytes).is_err() {
-                return self.end_by_server(key.slot, ReasonCode::PacketTooLarge, "CONNACK exceeds the client's Maximum Packet Size", now);
+            let bare = Connack {
+                properties: Properties::EMPTY,
+                ..connack
+            };
+            if encode(
+                &Packet::Connack(bare),
+                terms.version,
+                terms.packet_size_max,
+                &mut bytes,
+            )
+            .is_err()
+            {
+                return self.end_by_server(
+                    key.slot,
+                    ReasonCode::PacketTooLarge,
+                    "CONNACK exceeds the client's Maximum Packet Size",
+                    now,
+                );
             }
         }
         if self.durable && !records.is_empty() {
-            self.commit_then(Some(key.slot), records, After::Connack { connection: key, bytes: bytes.into_boxed_slice() });
+            self.commit_then(
+                Some(key.slot),
+                records,
+                After::Connack {
+                    connection: key,
+                    bytes: bytes.into_boxed_slice(),
+                },
+            );
         } else {
             self.accepted(key, &bytes, now);
         }
@@ -78,11 +128,20 @@ impl Engine {
 
     /// CONNACK may leave: the connection is open for everything else.
     pub(crate) fn accepted(&mut self, key: ConnectionKey, connack: &[u8], now: Timestamp) {
-        let Some(connection) = self.connections.get_mut(key.slot as usize).filter(|c| c.serial == key.serial) else {
+        let Some(connection) = self
+            .connections
+            .get_mut(key.slot as usize)
+            .filter(|c| c.serial == key.serial)
+        else {
             return;
         };
-        connection.outgoing.buffer(&mut self.pool).extend_from_slice(connack);
-        let Some(live) = connection.live_mut() else { return };
+        connection
+            .outgoing
+            .buffer(&mut self.pool)
+            .extend_from_slice(connack);
+        let Some(live) = connection.live_mut() else {
+            return;
+        };
         let session = live.session;
         // A connection whose CONNACK waited for the store was not read meanwhile.
         if !std::mem::replace(&mut live.acknowledged, true) && self.durable {
@@ -102,11 +161,23 @@ impl Engine {
         why: &'static str,
         address: &Arc<str>,
     ) {
-        self.event(Event::Refused { address: Arc::clone(address), reason, why });
-        let Some(connection) = self.connections.get_mut(key.slot as usize).filter(|c| c.serial == key.serial) else {
+        self.event(Event::Refused {
+            address: Arc::clone(address),
+            reason,
+            why,
+        });
+        let Some(connection) = self
+            .connections
+            .get_mut(key.slot as usize)
+            .filter(|c| c.serial == key.serial)
+        else {
             return;
         };
-        let connack = Connack { session_present: false, reason, properties: Default::default() };
+        let connack = Connack {
+            session_present: false,
+            reason,
+            properties: Default::default(),
+        };
         let buffer = connection.outgoing.buffer(&mut self.pool);
         // A CONNACK without properties fits any limit that a client may set.
         let _ = encode(&Packet::Connack(connack), version, u32::MAX, buffer);
@@ -116,23 +187,35 @@ impl Engine {
     }
 
     fn opened(&self, key: ConnectionKey) -> Option<Arc<ServerOffer>> {
-        let connection = self.connections.get(key.slot as usize).filter(|c| c.serial == key.serial)?;
+        let connection = self
+            .connections
+            .get(key.slot as usize)
+            .filter(|c| c.serial == key.serial)?;
         matches!(connection.stage, Stage::Opened).then(|| Arc::clone(&connection.offer))
     }
 
-    fn check_will(&self, connect: &Connect<'_>, principal: &Principal) -> Option<(ReasonCode, &'static str)> {
+    fn check_will(
+        &self,
+        connect: &Connect<'_>,
+        principal: &Principal,
+    ) -> Option<(ReasonCode, &'static str)> {
         let topic = connect.will.as_ref()?.topic.as_str();
         if !self.may_publish(principal, connect.client_id, topic) {
             return Some((ReasonCode::NotAuthorized, "the Will's topic is not allowed"));
         }
-        (topic.split('/').count() > usize::from(self.limits.topic_levels_max))
-            .then_some((ReasonCode::TopicNameInvalid, "the Will's topic has too many levels"))
+        (topic.split('/').count() > usize::from(self.limits.topic_levels_max)).then_some((
+            ReasonCode::TopicNameInvalid,
+            "the Will's topic has too many levels",
+        ))
     }
 
     /// Whether a client may publish to a topic. Nobody writes to the broker's own tree.
     pub(crate) fn may_publish(&self, principal: &Principal, client_id: &str, topic: &str) -> bool {
         let own = topic == "$SYS" || topic.starts_with("$SYS/");
-        !own && self.authorizer.as_ref().is_none_or(|a| a.allows(principal, client_id, Access::Write, topic))
+        !own && self
+            .authorizer
+            .as_ref()
+            .is_none_or(|a| a.allows(principal, client_id, Access::Write, topic))
     }
 
     /// A Client Identifier that nobody uses and whose partition is ours, so that the connection stays.
@@ -166,7 +249,10 @@ impl Engine {
         now: Timestamp,
     ) -> (u32, bool) {
         if let Some(&slot) = self.by_client.get(client_id) {
-            let connected = self.sessions.get(slot as usize).and_then(|session| session.connection);
+            let connected = self
+                .sessions
+                .get(slot as usize)
+                .and_then(|session| session.connection);
             if let Some(connection) = connected {
                 self.take_over(connection, terms, now);
             }
@@ -194,21 +280,38 @@ impl Engine {
             // v5[MQTT-3.1.3-9]: the new connection comes before the delay has passed.
             session.will = None;
         }
-        self.end_by_server(connection, ReasonCode::SessionTakenOver, "another connection with this client id", now);
+        self.end_by_server(
+            connection,
+            ReasonCode::SessionTakenOver,
+            "another connection with this client id",
+            now,
+        );
     }
 
     fn resume(&mut self, slot: u32, terms: &Terms, records: &mut Vec<Record>) {
         let durable = self.durable;
-        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return;
+        };
         let key = session.key;
         if let Some(at) = session.expires_at.take() {
-            self.due.remove(&Due { at, what: What::SessionExpiry, session: key });
+            self.due.remove(&Due {
+                at,
+                what: What::SessionExpiry,
+                session: key,
+            });
         }
         // v5[MQTT-3.1.3-9]
         if let Some(at) = session.will.take().and_then(|will| will.due_at) {
-            self.due.remove(&Due { at, what: What::Will, session: key });
+            self.due.remove(&Due {
+                at,
+                what: What::Will,
+                session: key,
+            });
             if durable {
-                records.push(Record::WillEnded { client_id: Arc::clone(&session.client_id) });
+                records.push(Record::WillEnded {
+                    client_id: Arc::clone(&session.client_id),
+                });
             }
         }
         let changed = session.expiry_interval_s != terms.session_expiry_interval_s;
@@ -218,11 +321,20 @@ impl Engine {
         }
     }
 
-    fn create_session(&mut self, client_id: &Arc<str>, terms: &Terms, records: &mut Vec<Record>) -> u32 {
+    fn create_session(
+        &mut self,
+        client_id: &Arc<str>,
+        terms: &Terms,
+        records: &mut Vec<Record>,
+    ) -> u32 {
         let serial = self.serial();
         let entry = self.sessions.vacant_entry();
         let slot = entry.key() as u32;
-        let key = SessionKey { partition: partition_of(client_id.as_bytes()), slot, serial };
+        let key = SessionKey {
+            partition: partition_of(client_id.as_bytes()),
+            slot,
+            serial,
+        };
         let mut session = Session::new(key, Arc::clone(client_id), self.hasher.clone());
         session.expiry_interval_s = terms.session_expiry_interval_s;
         if self.durable && session.is_durable() {
@@ -242,12 +354,18 @@ impl Engine {
         principal: Principal,
         publisher: &Arc<Publisher>,
     ) {
-        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return;
+        };
         session.connection = Some(key.slot);
         session.principal = principal;
-        session.outbound.new_connection(terms.send_quota, self.limits.inflight_bytes_max);
+        session
+            .outbound
+            .new_connection(terms.send_quota, self.limits.inflight_bytes_max);
         session.inbound.new_connection();
-        let Some(connection) = self.connections.get_mut(key.slot as usize) else { return };
+        let Some(connection) = self.connections.get_mut(key.slot as usize) else {
+            return;
+        };
         connection.stage = Stage::Live(Box::new(Live {
             session: slot,
             version: terms.version,
@@ -265,7 +383,13 @@ impl Engine {
     }
 
     /// v5[MQTT-3.1.2-7]
-    fn arm_will(&mut self, slot: u32, connect: &Connect<'_>, publisher: &Arc<Publisher>, records: &mut Vec<Record>) {
+    fn arm_will(
+        &mut self,
+        slot: u32,
+        connect: &Connect<'_>,
+        publisher: &Arc<Publisher>,
+        records: &mut Vec<Record>,
+    ) {
         let Some(will) = &connect.will else { return };
         let topic = will.topic.as_str();
         let pending = PendingWill {
@@ -302,21 +426,33 @@ impl Engine {
     }
 
     /// Ends a connection with a Reason Code of ours: DISCONNECT on 5.0, a close on 3.x.
-    pub(crate) fn end_by_server(&mut self, slot: u32, reason: ReasonCode, why: &'static str, now: Timestamp) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        let tell = !(reason == ReasonCode::SessionTakenOver && mutant::is_active(Mutant::NoTakeoverDisconnect));
+    pub(crate) fn end_by_server(
+        &mut self,
+        slot: u32,
+        reason: ReasonCode,
+        why: impl Into<Cow<'static, str>>,
+        now: Timestamp,
+    ) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        let tell = !(reason == ReasonCode::SessionTakenOver
+            && mutant::is_active(Mutant::NoTakeoverDisconnect));
         if let Stage::Live(live) = &connection.stage
             && live.version.is_v5()
             && live.acknowledged
             && tell
         {
-            let disconnect = dunlin_packet::Disconnect { reason, properties: Default::default() };
+            let disconnect = dunlin_packet::Disconnect {
+                reason,
+                properties: Default::default(),
+            };
             let (version, size_max) = (live.version, live.packet_size_max);
             let buffer = connection.outgoing.buffer(&mut self.pool);
             // Too large even for four bytes: then the close has to speak for itself.
             let _ = encode(&Packet::Disconnect(disconnect), version, size_max, buffer);
         }
-        self.end_connection(slot, End::ByServer(reason, why), now);
+        self.end_connection(slot, End::ByServer(reason, why.into()), now);
     }
 }
 

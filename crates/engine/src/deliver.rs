@@ -78,27 +78,55 @@ impl Engine {
         draft: Option<&mut Draft>,
         now: Timestamp,
     ) -> Outcome {
-        let Some(session) = self.sessions.get_mut(key.slot as usize).filter(|s| s.key == key) else {
+        let Some(session) = self
+            .sessions
+            .get_mut(key.slot as usize)
+            .filter(|s| s.key == key)
+        else {
             return Outcome::Dropped(DropReason::SessionEnded);
         };
         if let Some(authorizer) = &self.authorizer
-            && !authorizer.allows(&session.principal, &session.client_id, Access::Read, incoming.topic)
+            && !authorizer.allows(
+                &session.principal,
+                &session.client_id,
+                Access::Read,
+                incoming.topic,
+            )
         {
             self.metrics.drop(DropReason::NotAuthorized);
             return Outcome::Dropped(DropReason::NotAuthorized);
         }
         // v5[MQTT-3.8.4-8], v5[MQTT-3.3.4-2]
         let granted = qos(merged.qos);
-        let upgrade = self.limits.upgrade_outgoing_qos || mutant::is_active(Mutant::DowngradeIgnored);
-        let qos = if upgrade { granted } else { incoming.qos.min(granted) };
+        let upgrade =
+            self.limits.upgrade_outgoing_qos || mutant::is_active(Mutant::DowngradeIgnored);
+        let qos = if upgrade {
+            granted
+        } else {
+            incoming.qos.min(granted)
+        };
         // v5[MQTT-3.3.1-12], v5[MQTT-3.3.1-13]
-        let keep = merged.retain_as_published || mutant::is_active(Mutant::RetainFlagKeptWithoutRap);
+        let keep =
+            merged.retain_as_published || mutant::is_active(Mutant::RetainFlagKeptWithoutRap);
         let retain = incoming.retain && keep;
         if incoming.retain_version != 0 {
-            session.cursors.iter_mut().for_each(|cursor| cursor.saw_live(incoming));
+            session
+                .cursors
+                .iter_mut()
+                .for_each(|cursor| cursor.saw_live(incoming));
         }
-        let ids = if mutant::is_active(Mutant::SubscriptionIdsDropped) { &[] } else { merged.subscription_ids.as_slice() };
-        let delivery = Delivery { qos, retain, dup: false, packet_id: None, ids };
+        let ids = if mutant::is_active(Mutant::SubscriptionIdsDropped) {
+            &[]
+        } else {
+            merged.subscription_ids.as_slice()
+        };
+        let delivery = Delivery {
+            qos,
+            retain,
+            dup: false,
+            packet_id: None,
+            ids,
+        };
         let Some(slot) = session.connection else {
             return self.deliver_later(key, delivery, merged, incoming, group, draft);
         };
@@ -112,7 +140,15 @@ impl Engine {
             if !free {
                 return self.deliver_later(key, delivery, merged, incoming, group, draft);
             }
-            let sent = write_publish(connection, &mut self.pool, &mut self.shapes, &mut self.scratch, incoming, delivery, now);
+            let sent = write_publish(
+                connection,
+                &mut self.pool,
+                &mut self.shapes,
+                &mut self.scratch,
+                incoming,
+                delivery,
+                now,
+            );
             mark(connection, slot, &mut self.writable);
             return self.count(sent);
         }
@@ -122,13 +158,33 @@ impl Engine {
         }
         let sequence = session.next_sequence;
         session.next_sequence += 1;
-        let delivery = Delivery { packet_id: Some(dunlin_protocol::outbound::packet_id_of(sequence)), ..delivery };
-        let sent = write_publish(connection, &mut self.pool, &mut self.shapes, &mut self.scratch, incoming, delivery, now);
+        let delivery = Delivery {
+            packet_id: Some(dunlin_protocol::outbound::packet_id_of(sequence)),
+            ..delivery
+        };
+        let sent = write_publish(
+            connection,
+            &mut self.pool,
+            &mut self.shapes,
+            &mut self.scratch,
+            incoming,
+            delivery,
+            now,
+        );
         if sent == Sent::Yes {
             let message = Arc::clone(incoming.share());
-            let queued = Queued { message, sequence, qos, retain, ids: merged.subscription_ids.clone(), group };
+            let queued = Queued {
+                message,
+                sequence,
+                qos,
+                retain,
+                ids: merged.subscription_ids.clone(),
+                group,
+            };
             note_queued(self.durable, session, &queued, draft);
-            session.outbound.sent(sequence, qos == QoS::ExactlyOnce, bytes, queued);
+            session
+                .outbound
+                .sent(sequence, qos == QoS::ExactlyOnce, bytes, queued);
         }
         mark(connection, slot, &mut self.writable);
         self.count(sent)
@@ -191,7 +247,11 @@ impl Engine {
 
     /// Bytes have left a connection: its queue may go on.
     pub(crate) fn written(&mut self, key: crate::io::ConnectionKey, bytes: usize, now: Timestamp) {
-        let Some(connection) = self.connections.get_mut(key.slot as usize).filter(|c| c.serial == key.serial) else {
+        let Some(connection) = self
+            .connections
+            .get_mut(key.slot as usize)
+            .filter(|c| c.serial == key.serial)
+        else {
             return;
         };
         connection.outgoing.advance(bytes, &mut self.pool);
@@ -208,14 +268,20 @@ impl Engine {
     pub(crate) fn pump(&mut self, slot: u32, now: Timestamp) {
         let mut retained_next = false;
         loop {
-            let Some(session) = self.sessions.get_mut(slot as usize) else { return };
-            let quiet = session.queue.is_empty() && session.cursors.is_empty() && !session.outbound.is_resending();
+            let Some(session) = self.sessions.get_mut(slot as usize) else {
+                return;
+            };
+            let quiet = session.queue.is_empty()
+                && session.cursors.is_empty()
+                && !session.outbound.is_resending();
             if quiet {
                 session.dropping = false;
                 return;
             }
             let Some(at) = session.connection else { return };
-            let Some(connection) = self.connections.get_mut(at as usize) else { return };
+            let Some(connection) = self.connections.get_mut(at as usize) else {
+                return;
+            };
             let ready = connection.live().is_some_and(|live| live.acknowledged);
             if !ready || connection.outgoing.len() >= self.limits.outgoing_bytes_max as usize {
                 return;
@@ -233,12 +299,15 @@ impl Engine {
 
     /// Sends one message again. False if none is due.
     fn resend_one(&mut self, slot: u32, at: u32, now: Timestamp) -> bool {
-        let (Some(session), Some(connection)) =
-            (self.sessions.get_mut(slot as usize), self.connections.get_mut(at as usize))
-        else {
+        let (Some(session), Some(connection)) = (
+            self.sessions.get_mut(slot as usize),
+            self.connections.get_mut(at as usize),
+        ) else {
             return false;
         };
-        let Some(flight) = session.outbound.next_resend() else { return false };
+        let Some(flight) = session.outbound.next_resend() else {
+            return false;
+        };
         let sequence = flight.sequence;
         let Some(queued) = &flight.message else {
             // v5[MQTT-4.3.3-7]: only PUBREL is owed.
@@ -257,7 +326,15 @@ impl Engine {
         };
         let mut incoming = queued.message.as_incoming();
         self.shapes.begin(false);
-        let sent = write_publish(connection, &mut self.pool, &mut self.shapes, &mut self.scratch, &mut incoming, delivery, now);
+        let sent = write_publish(
+            connection,
+            &mut self.pool,
+            &mut self.shapes,
+            &mut self.scratch,
+            &mut incoming,
+            delivery,
+            now,
+        );
         mark(connection, at, &mut self.writable);
         if sent == Sent::TooLarge {
             session.outbound.abandon(sequence);
@@ -268,45 +345,82 @@ impl Engine {
 
     /// Sends the head of the queue. False if it has to wait.
     fn pump_queue(&mut self, slot: u32, at: u32, now: Timestamp) -> bool {
-        let (Some(session), Some(connection)) =
-            (self.sessions.get_mut(slot as usize), self.connections.get_mut(at as usize))
-        else {
+        let (Some(session), Some(connection)) = (
+            self.sessions.get_mut(slot as usize),
+            self.connections.get_mut(at as usize),
+        ) else {
             return false;
         };
-        let Some(head) = session.queue.front() else { return false };
+        let Some(head) = session.queue.front() else {
+            return false;
+        };
         let bytes = head.message.payload().len() as u32;
         let expired = head.message.is_expired(now);
         let later = head.qos > QoS::AtMostOnce && !session.outbound.may_send(head.sequence, bytes);
         if later && !expired {
             return false;
         }
-        let Some(queued) = session.queue.pop() else { return false };
+        let Some(queued) = session.queue.pop() else {
+            return false;
+        };
         let durable = self.durable && session.is_durable() && queued.qos > QoS::AtMostOnce;
-        let gone = Record::QueuedEnded { client_id: Arc::clone(&session.client_id), sequence: queued.sequence };
+        let gone = Record::QueuedEnded {
+            client_id: Arc::clone(&session.client_id),
+            sequence: queued.sequence,
+        };
         // v5[MQTT-3.3.2-5]; and a right that was taken away stops the next message.
         let allowed = self.authorizer.as_ref().is_none_or(|authorizer| {
-            authorizer.allows(&session.principal, &session.client_id, Access::Read, &queued.message.topic)
+            authorizer.allows(
+                &session.principal,
+                &session.client_id,
+                Access::Read,
+                &queued.message.topic,
+            )
         });
         if expired || !allowed {
-            self.metrics.drop(if expired { DropReason::Expired } else { DropReason::NotAuthorized });
+            self.metrics.drop(if expired {
+                DropReason::Expired
+            } else {
+                DropReason::NotAuthorized
+            });
             if durable {
                 self.commit_lazily(vec![gone]);
             }
             return true;
         }
-        let packet_id = (queued.qos > QoS::AtMostOnce).then(|| dunlin_protocol::outbound::packet_id_of(queued.sequence));
+        let packet_id = (queued.qos > QoS::AtMostOnce)
+            .then(|| dunlin_protocol::outbound::packet_id_of(queued.sequence));
         let mut ids = queued.ids.as_slice();
         if mutant::is_active(Mutant::SubscriptionIdsDropped) {
             ids = &[];
         }
-        let delivery = Delivery { qos: queued.qos, retain: queued.retain, dup: false, packet_id, ids };
+        let delivery = Delivery {
+            qos: queued.qos,
+            retain: queued.retain,
+            dup: false,
+            packet_id,
+            ids,
+        };
         let message = Arc::clone(&queued.message);
         let mut incoming = message.as_incoming();
         self.shapes.begin(false);
-        let sent = write_publish(connection, &mut self.pool, &mut self.shapes, &mut self.scratch, &mut incoming, delivery, now);
+        let sent = write_publish(
+            connection,
+            &mut self.pool,
+            &mut self.shapes,
+            &mut self.scratch,
+            &mut incoming,
+            delivery,
+            now,
+        );
         mark(connection, at, &mut self.writable);
         if sent == Sent::Yes && queued.qos > QoS::AtMostOnce {
-            session.outbound.sent(queued.sequence, queued.qos == QoS::ExactlyOnce, bytes, queued);
+            session.outbound.sent(
+                queued.sequence,
+                queued.qos == QoS::ExactlyOnce,
+                bytes,
+                queued,
+            );
         } else if sent == Sent::TooLarge && durable {
             self.commit_lazily(vec![gone]);
         }
@@ -317,7 +431,11 @@ impl Engine {
 
 /// The durable part of a message in a queue: its body and its place, if the Session outlives its connection.
 fn note_queued(durable: bool, session: &Session, queued: &Queued, draft: Option<&mut Draft>) {
-    let Some(draft) = draft.filter(|_| durable && session.is_durable() && queued.qos > QoS::AtMostOnce) else { return };
+    let Some(draft) =
+        draft.filter(|_| durable && session.is_durable() && queued.qos > QoS::AtMostOnce)
+    else {
+        return;
+    };
     draft.body(&queued.message);
     draft.records.push(Record::Queued {
         client_id: Arc::clone(&session.client_id),
@@ -366,7 +484,9 @@ impl Shapes {
 
     fn find(&self, v5: bool, delivery: &Delivery<'_>) -> Option<&Shape> {
         let known = self.list.get(..self.used).unwrap_or_default();
-        known.iter().find(|s| s.v5 == v5 && s.qos == delivery.qos && s.retain == delivery.retain)
+        known
+            .iter()
+            .find(|s| s.v5 == v5 && s.qos == delivery.qos && s.retain == delivery.retain)
     }
 
     fn slot(&mut self) -> Option<&mut Shape> {
@@ -374,7 +494,13 @@ impl Shapes {
             return None;
         }
         if self.used == self.list.len() {
-            let empty = Shape { v5: false, qos: QoS::AtMostOnce, retain: false, bytes: Vec::new(), packet_id_at: 0 };
+            let empty = Shape {
+                v5: false,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                bytes: Vec::new(),
+                packet_id_at: 0,
+            };
             self.list.push(empty);
         }
         self.used += 1;
@@ -393,10 +519,15 @@ pub(crate) fn write_publish(
     delivery: Delivery<'_>,
     now: Timestamp,
 ) -> Sent {
-    let Stage::Live(live) = &mut connection.stage else { return Sent::TooLarge };
+    let Stage::Live(live) = &mut connection.stage else {
+        return Sent::TooLarge;
+    };
     let v5 = live.version.is_v5();
     let by_reference = incoming.payload.len() >= PAYLOAD_BY_REFERENCE_MIN;
-    let plain = delivery.ids.is_empty() && !live.outbound_aliases.is_enabled() && !delivery.dup && !by_reference;
+    let plain = delivery.ids.is_empty()
+        && !live.outbound_aliases.is_enabled()
+        && !delivery.dup
+        && !by_reference;
     let packet_size_max = packet_size_max(live);
     if plain && shapes.active {
         if let Some(shape) = shapes.find(v5, &delivery) {
@@ -418,7 +549,10 @@ pub(crate) fn write_publish(
             shape.bytes.clear();
             shape.packet_id_at = header.put(&mut shape.bytes);
             shape.bytes.extend_from_slice(incoming.payload);
-            connection.outgoing.buffer(pool).extend_from_slice(&shape.bytes);
+            connection
+                .outgoing
+                .buffer(pool)
+                .extend_from_slice(&shape.bytes);
             return Sent::Yes;
         }
     }
@@ -434,7 +568,9 @@ fn write_single(
     delivery: Delivery<'_>,
     now: Timestamp,
 ) -> Sent {
-    let Stage::Live(live) = &mut connection.stage else { return Sent::TooLarge };
+    let Stage::Live(live) = &mut connection.stage else {
+        return Sent::TooLarge;
+    };
     scratch.clear();
     let mut topic: &str = incoming.topic;
     let mut new_alias = None;
@@ -463,13 +599,20 @@ fn write_single(
         let message = Arc::clone(incoming.share());
         connection.outgoing.push_payload(&message);
     } else {
-        connection.outgoing.buffer(pool).extend_from_slice(incoming.payload);
+        connection
+            .outgoing
+            .buffer(pool)
+            .extend_from_slice(incoming.payload);
     }
     Sent::Yes
 }
 
 fn packet_size_max(live: &Live) -> usize {
-    if mutant::is_active(Mutant::PacketTooLargeSent) { usize::MAX } else { live.packet_size_max as usize }
+    if mutant::is_active(Mutant::PacketTooLargeSent) {
+        usize::MAX
+    } else {
+        live.packet_size_max as usize
+    }
 }
 
 fn header<'a>(
@@ -503,7 +646,8 @@ fn own_properties(out: &mut Vec<u8>, alias: AliasUse, expiry_s: Option<u32>, ids
         own.push(Property::TopicAlias(alias));
     }
     // v5[MQTT-3.3.4-3], v5[MQTT-3.3.4-4]
-    ids.iter().for_each(|id| own.push(Property::SubscriptionIdentifier(*id)));
+    ids.iter()
+        .for_each(|id| own.push(Property::SubscriptionIdentifier(*id)));
     out.extend_from_slice(own.as_properties().as_bytes());
 }
 

@@ -17,10 +17,19 @@ use crate::timers::{Due, What};
 
 impl Engine {
     /// DISCONNECT of the client.
-    pub(crate) fn disconnect_received(&mut self, slot: u32, disconnect: &Disconnect<'_>, now: Timestamp) {
-        let Some(connection) = self.connections.get(slot as usize) else { return };
+    pub(crate) fn disconnect_received(
+        &mut self,
+        slot: u32,
+        disconnect: &Disconnect<'_>,
+        now: Timestamp,
+    ) {
+        let Some(connection) = self.connections.get(slot as usize) else {
+            return;
+        };
         let offer = Arc::clone(&connection.offer);
-        let Some(live) = connection.live() else { return };
+        let Some(live) = connection.live() else {
+            return;
+        };
         let (session, expiry_was_zero) = (live.session, live.expiry_was_zero);
         if let Some(expiry) = disconnect.properties.session_expiry_interval() {
             if expiry_was_zero && expiry != 0 {
@@ -47,8 +56,13 @@ impl Engine {
 
     /// Detaches a connection from its Session; what is unwritten is still written before the close.
     pub(crate) fn end_connection(&mut self, slot: u32, end: End, now: Timestamp) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        let key = ConnectionKey { slot, serial: connection.serial };
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
+        let key = ConnectionKey {
+            slot,
+            serial: connection.serial,
+        };
         if matches!(connection.stage, Stage::Closing) {
             return;
         }
@@ -57,36 +71,51 @@ impl Engine {
         self.unwatch(slot);
         self.outputs.push_back(Output::Close(key));
         let Stage::Live(live) = stage else { return };
-        let Some(session) = self.sessions.get_mut(live.session as usize) else { return };
+        let Some(session) = self.sessions.get_mut(live.session as usize) else {
+            return;
+        };
         session.connection = None;
         let client_id = Arc::clone(&session.client_id);
+        let orderly = end == End::Orderly;
         self.event(Event::Disconnected { client_id, end });
         self.announce_presence(live.session, false, now);
-        self.settle_will(live.session, end, now);
+        self.settle_will(live.session, orderly, now);
         self.settle_session(live.session, now);
     }
 
     /// The transport is gone.
     pub(crate) fn closed(&mut self, key: ConnectionKey, now: Timestamp) {
-        let Some(connection) = self.connections.get(key.slot as usize).filter(|c| c.serial == key.serial) else {
+        let Some(connection) = self
+            .connections
+            .get(key.slot as usize)
+            .filter(|c| c.serial == key.serial)
+        else {
             return;
         };
         if connection.live().is_some() {
             self.end_connection(key.slot, End::ConnectionLost, now);
         }
-        if self.connections.get(key.slot as usize).is_some_and(|c| c.serial == key.serial) {
+        if self
+            .connections
+            .get(key.slot as usize)
+            .is_some_and(|c| c.serial == key.serial)
+        {
             let mut connection = self.connections.remove(key.slot as usize);
             connection.outgoing.clear(&mut self.pool);
         }
     }
 
     /// Removes, publishes or times the Will of a Session that has just lost its connection.
-    fn settle_will(&mut self, slot: u32, end: End, now: Timestamp) {
+    fn settle_will(&mut self, slot: u32, orderly: bool, now: Timestamp) {
         let (durable, stopping) = (self.durable, self.stopping);
-        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return;
+        };
         let expiry = session.expiry_interval_s;
-        let Some(will) = session.will.as_mut() else { return };
-        let orderly = end == End::Orderly && !mutant::is_active(Mutant::WillAfterNormalDisconnect);
+        let Some(will) = session.will.as_mut() else {
+            return;
+        };
+        let orderly = orderly && !mutant::is_active(Mutant::WillAfterNormalDisconnect);
         if orderly || mutant::is_active(Mutant::NoWillOnClose) {
             // v5[MQTT-3.14.4-3]
             session.will = None;
@@ -97,19 +126,29 @@ impl Engine {
             return;
         }
         // v5[MQTT-3.1.2-8]: after the delay, or at the end of the Session if that comes first.
-        let delay = if mutant::is_active(Mutant::WillDelayIgnored) { 0 } else { will.delay_s.min(expiry) };
+        let delay = if mutant::is_active(Mutant::WillDelayIgnored) {
+            0
+        } else {
+            will.delay_s.min(expiry)
+        };
         if delay == 0 || stopping {
             return self.publish_will(slot, now);
         }
         let at = now.plus_seconds(u64::from(delay));
         will.due_at = Some(at);
-        self.due.insert(Due { at, what: What::Will, session: session.key });
+        self.due.insert(Due {
+            at,
+            what: What::Will,
+            session: session.key,
+        });
     }
 
     /// Ends or times a Session that has just lost its connection.
     fn settle_session(&mut self, slot: u32, now: Timestamp) {
         let queue_qos0 = self.limits.queue_qos0;
-        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return;
+        };
         let expiry = session.expiry_interval_s;
         if expiry == 0 {
             return self.end_session(slot, now);
@@ -117,33 +156,53 @@ impl Engine {
         if expires(expiry) {
             let at = now.plus_seconds(u64::from(expiry));
             session.expires_at = Some(at);
-            self.due.insert(Due { at, what: What::SessionExpiry, session: session.key });
+            self.due.insert(Due {
+                at,
+                what: What::SessionExpiry,
+                session: session.key,
+            });
         }
         if !queue_qos0 {
-            let dropped = session.queue.extract(|queued| queued.qos == QoS::AtMostOnce);
-            dropped.iter().for_each(|_| self.metrics.drop(DropReason::Offline));
+            let dropped = session
+                .queue
+                .extract(|queued| queued.qos == QoS::AtMostOnce);
+            dropped
+                .iter()
+                .for_each(|_| self.metrics.drop(DropReason::Offline));
         }
     }
 
     /// Publishes the Will of a Session, if there is one, and forgets it.
     pub(crate) fn publish_will(&mut self, slot: u32, now: Timestamp) {
-        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
-        let Some(will) = session.will.take() else { return };
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(will) = session.will.take() else {
+            return;
+        };
         let key = session.key;
         let allowed = session.principal.clone();
         if let Some(at) = will.due_at {
-            self.due.remove(&Due { at, what: What::Will, session: key });
+            self.due.remove(&Due {
+                at,
+                what: What::Will,
+                session: key,
+            });
         }
         let mut records = Vec::new();
         if self.durable {
-            records.push(Record::WillEnded { client_id: Arc::clone(&will.publisher.client_id) });
+            records.push(Record::WillEnded {
+                client_id: Arc::clone(&will.publisher.client_id),
+            });
         }
         // The right to publish may have been taken away since CONNECT.
         if !self.may_publish(&allowed, &will.publisher.client_id, &will.topic) {
             self.metrics.drop(DropReason::NotAuthorized);
             return self.commit_lazily(records);
         }
-        let Ok(resolved) = self.resolve(&will.topic) else { return };
+        let Ok(resolved) = self.resolve(&will.topic) else {
+            return;
+        };
         let origin = self.origin(key.partition);
         let topic = Arc::clone(&resolved.topic);
         let mut incoming = Incoming::new(&topic, &will.publisher, origin);
@@ -152,7 +211,9 @@ impl Engine {
         incoming.qos = will.qos;
         // v5[MQTT-3.1.2-14], v5[MQTT-3.1.2-15]
         incoming.retain = will.retain;
-        incoming.expires_at = will.message_expiry_s.map(|s| now.plus_seconds(u64::from(s)));
+        incoming.expires_at = will
+            .message_expiry_s
+            .map(|s| now.plus_seconds(u64::from(s)));
         self.publish_own(&resolved, &mut incoming, Some(key), records, now);
     }
 
@@ -160,12 +221,18 @@ impl Engine {
     pub(crate) fn end_session(&mut self, slot: u32, now: Timestamp) {
         self.publish_will(slot, now);
         self.leave_all_groups(slot, now);
-        let Some(session) = self.sessions.try_remove(slot as usize) else { return };
+        let Some(session) = self.sessions.try_remove(slot as usize) else {
+            return;
+        };
         if self.by_client.get(&session.client_id) == Some(&slot) {
             self.by_client.remove(&session.client_id);
         }
         if let Some(at) = session.expires_at {
-            self.due.remove(&Due { at, what: What::SessionExpiry, session: session.key });
+            self.due.remove(&Due {
+                at,
+                what: What::SessionExpiry,
+                session: session.key,
+            });
         }
         for (filter, subscription) in &session.subscriptions {
             if subscription.share.is_none() {
@@ -176,7 +243,9 @@ impl Engine {
             self.metrics.drop(DropReason::SessionEnded);
         }
         if self.durable && session.is_durable() {
-            self.commit_lazily(vec![Record::SessionEnded { client_id: session.client_id }]);
+            self.commit_lazily(vec![Record::SessionEnded {
+                client_id: session.client_id,
+            }]);
         }
     }
 
@@ -184,23 +253,44 @@ impl Engine {
     /// them, at QoS 2 only those never sent (v5[MQTT-4.8.2-4], v5[MQTT-4.8.2-5]).
     pub(crate) fn give_back(&mut self, slot: u32, group: dunlin_route::GroupKey, now: Timestamp) {
         let durable = self.durable;
-        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return;
+        };
         let (key, client_id) = (session.key, Arc::clone(&session.client_id));
         let flying: Vec<u64> = session
             .outbound
             .iter()
             .filter(|flight| flight.stage == Flight::AwaitPuback)
-            .filter(|flight| flight.message.as_ref().is_some_and(|queued| queued.group == Some(group)))
+            .filter(|flight| {
+                flight
+                    .message
+                    .as_ref()
+                    .is_some_and(|queued| queued.group == Some(group))
+            })
             .map(|flight| flight.sequence)
             .collect();
-        let mut back: Vec<_> = flying.into_iter().filter_map(|sequence| session.outbound.abandon(sequence)).collect();
+        let mut back: Vec<_> = flying
+            .into_iter()
+            .filter_map(|sequence| session.outbound.abandon(sequence))
+            .collect();
         back.extend(session.queue.extract(|queued| queued.group == Some(group)));
         for queued in back {
             let sequence = queued.sequence;
-            let moved = (durable && queued.qos > QoS::AtMostOnce)
-                .then(|| Record::QueuedEnded { client_id: Arc::clone(&client_id), sequence });
+            let moved = (durable && queued.qos > QoS::AtMostOnce).then(|| Record::QueuedEnded {
+                client_id: Arc::clone(&client_id),
+                sequence,
+            });
             let to = self.owner_of(group.partition);
-            self.hand_over(to, Handover::Returned { message: queued.message, group, from: key, moved }, now);
+            self.hand_over(
+                to,
+                Handover::Returned {
+                    message: queued.message,
+                    group,
+                    from: key,
+                    moved,
+                },
+                now,
+            );
         }
     }
 
@@ -208,6 +298,9 @@ impl Engine {
     pub(crate) fn origin(&mut self, partition: u16) -> Origin {
         let sequence = self.next_origin;
         self.next_origin += 1;
-        Origin { partition, sequence }
+        Origin {
+            partition,
+            sequence,
+        }
     }
 }

@@ -141,7 +141,12 @@ impl Engine {
     /// Handles one thing that happened.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
         match input {
-            Input::Connect { connection, connect, principal, random } => {
+            Input::Connect {
+                connection,
+                connect,
+                principal,
+                random,
+            } => {
                 self.connect(connection, connect, principal, random, now);
             }
             Input::Closed { connection } => self.closed(connection, now),
@@ -182,7 +187,10 @@ impl Engine {
     /// The unwritten bytes of a connection, for [`Outgoing::slices`].
     #[must_use]
     pub fn outgoing(&self, key: ConnectionKey) -> Option<&Outgoing> {
-        self.connections.get(key.slot as usize).filter(|c| c.serial == key.serial).map(|c| &c.outgoing)
+        self.connections
+            .get(key.slot as usize)
+            .filter(|c| c.serial == key.serial)
+            .map(|c| &c.outgoing)
     }
 
     /// What was counted so far.
@@ -216,7 +224,10 @@ impl Engine {
     }
 
     pub(crate) fn key_of(&self, slot: u32) -> Option<ConnectionKey> {
-        self.connections.get(slot as usize).map(|c| ConnectionKey { slot, serial: c.serial })
+        self.connections.get(slot as usize).map(|c| ConnectionKey {
+            slot,
+            serial: c.serial,
+        })
     }
 
     /// Notes that a connection has something to write.
@@ -248,47 +259,117 @@ impl Engine {
             self.handover(from, item, now);
         }
         if publications > 0 {
-            self.outputs.push_back(Output::Credit { to: from, count: publications });
+            self.outputs.push_back(Output::Credit {
+                to: from,
+                count: publications,
+            });
         }
     }
 
     fn handover(&mut self, from: u16, item: Handover, now: Timestamp) {
         match item {
-            Handover::Publish { message, targets, generation, from: publisher, reply } => {
+            Handover::Publish {
+                message,
+                targets,
+                generation,
+                from: publisher,
+                reply,
+            } => {
                 self.published_elsewhere(&message, &targets, generation, publisher, reply, now);
             }
-            Handover::Dispatch { message, group, reply } => self.dispatch(&message, group, None, reply, now),
-            Handover::Shared { message, group, session, merged, moved, reply } => {
+            Handover::Dispatch {
+                message,
+                group,
+                reply,
+            } => self.dispatch(&message, group, None, reply, now),
+            Handover::Shared {
+                message,
+                group,
+                session,
+                merged,
+                moved,
+                reply,
+            } => {
                 self.deliver_shared(&message, group, session, &merged, moved, reply, now);
             }
-            Handover::Returned { message, group, from, moved } => {
+            Handover::Returned {
+                message,
+                group,
+                from,
+                moved,
+            } => {
                 self.returned(&message, group, from, moved, now);
             }
-            Handover::Join { share, session, merged, reply } => {
+            Handover::Join {
+                share,
+                session,
+                merged,
+                reply,
+            } => {
                 self.join_group(&share, session, &merged, now);
                 self.reply(reply, Vec::new(), true, now);
             }
-            Handover::Leave { share, session, reply } => {
+            Handover::Leave {
+                share,
+                session,
+                reply,
+            } => {
                 self.leave_group(&share, session);
                 self.reply(reply, Vec::new(), true, now);
             }
-            Handover::Presence { share, session, online } => self.presence(&share, session, online, now),
+            Handover::Presence {
+                share,
+                session,
+                online,
+            } => self.presence(&share, session, online, now),
             Handover::Settled { group, session } => self.groups.settled(group, session),
-            Handover::Reclaim { share, group, session } => self.reclaim(&share, group, session, now),
+            Handover::Reclaim {
+                share,
+                group,
+                session,
+            } => self.reclaim(&share, group, session, now),
             Handover::Retain { message, reply } => self.retain(&message, reply, now),
-            Handover::RetainedQuery { session, cursor, filter, after, limit } => {
-                let (messages, more) = self.retained.matching(&filter, after.as_deref(), limit, now);
-                self.hand_over(from, Handover::RetainedReply { session, cursor, messages, more }, now);
+            Handover::RetainedQuery {
+                session,
+                cursor,
+                filter,
+                after,
+                limit,
+            } => {
+                let (messages, more) =
+                    self.retained
+                        .matching(&filter, after.as_deref(), limit, now);
+                self.hand_over(
+                    from,
+                    Handover::RetainedReply {
+                        session,
+                        cursor,
+                        messages,
+                        more,
+                    },
+                    now,
+                );
             }
-            Handover::RetainedReply { session, cursor, messages, more } => {
+            Handover::RetainedReply {
+                session,
+                cursor,
+                messages,
+                more,
+            } => {
                 self.retained_reply(session, cursor, messages, more, now);
             }
-            Handover::Fragment { job, records, taken } => self.fragment(job, records, taken, now),
+            Handover::Fragment {
+                job,
+                records,
+                taken,
+            } => self.fragment(job, records, taken, now),
         }
     }
 
     fn credit(&mut self, from: u16, count: u32) {
-        let Some(outstanding) = self.outstanding.get_mut(usize::from(from)) else { return };
+        let Some(outstanding) = self.outstanding.get_mut(usize::from(from)) else {
+            return;
+        };
         *outstanding = outstanding.saturating_sub(count);
         if *outstanding > self.limits.worker_queue_max / 2 {
             return;
@@ -299,16 +380,28 @@ impl Engine {
                 && live.paused_by == Some(from)
             {
                 live.paused_by = None;
-                self.outputs.push_back(Output::Resume(ConnectionKey { slot: slot as u32, serial }));
+                self.outputs.push_back(Output::Resume(ConnectionKey {
+                    slot: slot as u32,
+                    serial,
+                }));
             }
         }
     }
 
     fn shutdown(&mut self, now: Timestamp) {
         self.stopping = true;
-        let slots: Vec<u32> = self.connections.iter().map(|(slot, _)| slot as u32).collect();
+        let slots: Vec<u32> = self
+            .connections
+            .iter()
+            .map(|(slot, _)| slot as u32)
+            .collect();
         for slot in slots {
-            self.end_by_server(slot, ReasonCode::ServerShuttingDown, "the broker stops", now);
+            self.end_by_server(
+                slot,
+                ReasonCode::ServerShuttingDown,
+                "the broker stops",
+                now,
+            );
         }
     }
 }
@@ -318,6 +411,9 @@ impl Engine {
 pub(crate) fn mark(connection: &mut Connection, slot: u32, list: &mut Vec<ConnectionKey>) {
     if !connection.writable {
         connection.writable = true;
-        list.push(ConnectionKey { slot, serial: connection.serial });
+        list.push(ConnectionKey {
+            slot,
+            serial: connection.serial,
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! The engine's border: what goes in, what comes out, and what workers say to each other.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use dunlin_packet::{Connect, QoS, ReasonCode};
@@ -178,14 +179,14 @@ pub enum Event {
 }
 
 /// How a Network Connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// DISCONNECT 0x00 of the client.
     Orderly,
     /// DISCONNECT of the client with another Reason Code.
     ByClient(ReasonCode),
     /// We ended it, with this Reason Code and a sentence for the log.
-    ByServer(ReasonCode, &'static str),
+    ByServer(ReasonCode, Cow<'static, str>),
     /// The transport broke or was closed without DISCONNECT.
     ConnectionLost,
 }
@@ -342,7 +343,10 @@ impl Handover {
     /// does not.
     #[must_use]
     pub fn is_publication(&self) -> bool {
-        matches!(self, Self::Publish { .. } | Self::Dispatch { .. } | Self::Retain { .. })
+        matches!(
+            self,
+            Self::Publish { .. } | Self::Dispatch { .. } | Self::Retain { .. }
+        )
     }
 }
 
@@ -354,7 +358,6 @@ pub struct ShareId {
     /// Topic Filter.
     pub filter: Box<str>,
 }
-
 
 /// Names a QoS by its number.
 #[must_use]

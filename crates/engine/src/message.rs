@@ -71,13 +71,17 @@ impl Message {
     /// The Application Message's payload.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        self.body.get(self.properties_len as usize..).unwrap_or_default()
+        self.body
+            .get(self.properties_len as usize..)
+            .unwrap_or_default()
     }
 
     /// The encoded properties that go on to every receiver.
     #[must_use]
     pub fn forwarded(&self) -> &[u8] {
-        self.body.get(..self.properties_len as usize).unwrap_or_default()
+        self.body
+            .get(..self.properties_len as usize)
+            .unwrap_or_default()
     }
 
     /// Whether its Message Expiry Interval has passed.

@@ -92,7 +92,11 @@ impl Outgoing {
             return;
         }
         self.payload_bytes += message.payload().len();
-        self.payloads.push_back(Insert { at: self.buffer.len(), message: Arc::clone(message), written: 0 });
+        self.payloads.push_back(Insert {
+            at: self.buffer.len(),
+            message: Arc::clone(message),
+            written: 0,
+        });
     }
 
     /// Fills `slices` with the next unwritten bytes; returns how many were set.
@@ -103,14 +107,20 @@ impl Outgoing {
             if bytes.is_empty() {
                 return true;
             }
-            let Some(slot) = slices.get_mut(filled) else { return false };
+            let Some(slot) = slices.get_mut(filled) else {
+                return false;
+            };
             *slot = IoSlice::new(bytes);
             filled += 1;
             true
         };
         for insert in &self.payloads {
             let head = self.buffer.get(from..insert.at).unwrap_or_default();
-            let payload = insert.message.payload().get(insert.written..).unwrap_or_default();
+            let payload = insert
+                .message
+                .payload()
+                .get(insert.written..)
+                .unwrap_or_default();
             if !push(head) || !push(payload) {
                 return filled;
             }
@@ -123,11 +133,16 @@ impl Outgoing {
     /// Notes that the first `bytes` have been written. An emptied buffer goes back to the pool.
     pub fn advance(&mut self, mut bytes: usize, pool: &mut BufferPool) {
         while bytes > 0 {
-            let until = self.payloads.front().map_or(self.buffer.len(), |insert| insert.at);
+            let until = self
+                .payloads
+                .front()
+                .map_or(self.buffer.len(), |insert| insert.at);
             let head = (until - self.written).min(bytes);
             self.written += head;
             bytes -= head;
-            let Some(insert) = self.payloads.front_mut() else { break };
+            let Some(insert) = self.payloads.front_mut() else {
+                break;
+            };
             if self.written < insert.at {
                 break;
             }
@@ -144,7 +159,9 @@ impl Outgoing {
             self.clear(pool);
         } else if self.written > 64 * 1024 && self.written * 2 > self.buffer.len() {
             self.buffer.drain(..self.written);
-            self.payloads.iter_mut().for_each(|insert| insert.at -= self.written);
+            self.payloads
+                .iter_mut()
+                .for_each(|insert| insert.at -= self.written);
             self.written = 0;
         }
     }
@@ -166,9 +183,20 @@ mod tests {
     use crate::message::{Incoming, Origin, Publisher};
 
     fn message(payload: &[u8]) -> Arc<Message> {
-        let publisher = Arc::new(Publisher { client_id: "p".into(), user_name: None, address: "".into() });
+        let publisher = Arc::new(Publisher {
+            client_id: "p".into(),
+            user_name: None,
+            address: "".into(),
+        });
         let topic: Arc<str> = "t".into();
-        let mut incoming = Incoming::new(&topic, &publisher, Origin { partition: 0, sequence: 0 });
+        let mut incoming = Incoming::new(
+            &topic,
+            &publisher,
+            Origin {
+                partition: 0,
+                sequence: 0,
+            },
+        );
         incoming.payload = payload;
         incoming.qos = QoS::AtMostOnce;
         Arc::clone(incoming.share())
@@ -180,7 +208,10 @@ mod tests {
         while !outgoing.is_empty() {
             let mut slices = [IoSlice::new(&[]); 3];
             let filled = outgoing.slices(&mut slices);
-            let flat: Vec<u8> = slices[..filled].iter().flat_map(|s| s.iter().copied()).collect();
+            let flat: Vec<u8> = slices[..filled]
+                .iter()
+                .flat_map(|s| s.iter().copied())
+                .collect();
             let part = flat.len().min(step);
             assert!(part > 0);
             seen.extend_from_slice(&flat[..part]);
@@ -201,7 +232,10 @@ mod tests {
             outgoing.push_payload(&message(b""));
             outgoing.buffer(&mut pool).extend_from_slice(b"!");
             assert_eq!(outgoing.len(), 25);
-            assert_eq!(drain(&mut outgoing, &mut pool, step), b"head1PAYLOAD-ONETWOhead2!");
+            assert_eq!(
+                drain(&mut outgoing, &mut pool, step),
+                b"head1PAYLOAD-ONETWOhead2!"
+            );
         }
     }
 

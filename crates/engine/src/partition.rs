@@ -44,6 +44,9 @@ mod tests {
         for n in 0..100_000 {
             seen[usize::from(partition_of(format!("client-{n}").as_bytes()))] += 1;
         }
-        assert!(seen.iter().all(|count| (40..200).contains(count)), "{seen:?}");
+        assert!(
+            seen.iter().all(|count| (40..200).contains(count)),
+            "{seen:?}"
+        );
     }
 }

@@ -47,35 +47,58 @@ pub(crate) struct TooManyLevels;
 impl Engine {
     pub(crate) fn publish_received(&mut self, slot: u32, publish: &Publish<'_>, now: Timestamp) {
         self.metrics.publish_received += 1;
-        let Some(connection) = self.connections.get(slot as usize) else { return };
+        let Some(connection) = self.connections.get(slot as usize) else {
+            return;
+        };
         let offer = &connection.offer;
         if publish.qos > offer.maximum_qos {
             return self.end_by_server(slot, ReasonCode::QoSNotSupported, "QoS above max_qos", now);
         }
         if publish.retain && !offer.retain_available {
-            return self.end_by_server(slot, ReasonCode::RetainNotSupported, "RETAIN is switched off", now);
+            return self.end_by_server(
+                slot,
+                ReasonCode::RetainNotSupported,
+                "RETAIN is switched off",
+                now,
+            );
         }
         let receive_maximum = offer.receive_maximum;
-        let Some(live) = connection.live() else { return };
+        let Some(live) = connection.live() else {
+            return;
+        };
         let session = live.session;
         let publisher = Arc::clone(&live.publisher);
         let resolved = match self.resolve_published(slot, publish) {
             Ok(resolved) => resolved,
             Err((reason, why)) => return self.end_by_server(slot, reason, why, now),
         };
-        let Some(state) = self.sessions.get_mut(session as usize) else { return };
+        let Some(state) = self.sessions.get_mut(session as usize) else {
+            return;
+        };
         let key = state.key;
-        if publish.qos == QoS::ExactlyOnce
-            && let Some(id) = publish.packet_id
-        {
-            if !state.inbound.hold(id) && !mutant::is_active(Mutant::Qos2DuplicateDelivered) {
-                return self.acknowledge(slot, AckKind::Pubrec, PendingAck::Pubrec(id, ReasonCode::Success));
-            }
-            match state.inbound.check_quota(receive_maximum, self.limits.receive_maximum_strict) {
+        let strict = self.limits.receive_maximum_strict;
+        if let Some(id) = publish.packet_id {
+            let overrun = if publish.qos == QoS::ExactlyOnce {
+                // v5[MQTT-4.3.3-10]
+                if !state.inbound.hold(id) && !mutant::is_active(Mutant::Qos2DuplicateDelivered) {
+                    return self.acknowledge(
+                        slot,
+                        AckKind::Pubrec,
+                        PendingAck::Pubrec(id, ReasonCode::Success),
+                    );
+                }
+                state.inbound.check_quota(receive_maximum, strict)
+            } else {
+                state.inbound.check_arrival(receive_maximum, strict)
+            };
+            match overrun {
                 Overrun::Accept => {}
                 Overrun::Warn => {
                     let client_id = Arc::clone(&publisher.client_id);
-                    self.event(Event::ReceiveMaximumExceeded { client_id, receive_maximum });
+                    self.event(Event::ReceiveMaximumExceeded {
+                        client_id,
+                        receive_maximum,
+                    });
                 }
                 Overrun::Disconnect => {
                     let why = "more open PUBLISH packets than Receive Maximum";
@@ -115,34 +138,58 @@ impl Engine {
     ) {
         let kind = publish_kind(publish.qos);
         // Whoever subscribes after the acknowledgement must find the retained message, on whichever worker.
-        let retained_elsewhere =
-            incoming.retain && self.owner_of(partition_of(incoming.topic.as_bytes())) != self.worker;
+        let retained_elsewhere = incoming.retain
+            && self.owner_of(partition_of(incoming.topic.as_bytes())) != self.worker;
         let waits = self.durable
-            || (kind.is_some() && (self.limits.queue_full == QueueFull::Reject || retained_elsewhere));
+            || (kind.is_some()
+                && (self.limits.queue_full == QueueFull::Reject || retained_elsewhere));
         if !waits {
             let taken = self.route(resolved, incoming, Some(key), Some(slot), None, now);
             if let (Some(kind), Some(id)) = (kind, publish.packet_id) {
-                let reason = if taken { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
+                let reason = if taken {
+                    ReasonCode::Success
+                } else {
+                    ReasonCode::NoMatchingSubscribers
+                };
                 self.acknowledge(slot, kind, PendingAck::publish(kind, id, reason));
             }
             return;
         }
         let mut draft = self.jobs.draft(self.worker);
-        self.route(resolved, incoming, Some(key), Some(slot), Some(&mut draft), now);
+        self.route(
+            resolved,
+            incoming,
+            Some(key),
+            Some(slot),
+            Some(&mut draft),
+            now,
+        );
         if draft.wants_held
             && let Some(id) = publish.packet_id
-            && self.sessions.get(key.slot as usize).is_some_and(crate::session::Session::is_durable)
+            && self
+                .sessions
+                .get(key.slot as usize)
+                .is_some_and(crate::session::Session::is_durable)
         {
             let client_id = Arc::clone(&incoming.publisher.client_id);
-            draft.records.push(Record::Held { client_id, packet_id: id.get() });
+            draft.records.push(Record::Held {
+                client_id,
+                packet_id: id.get(),
+            });
         }
         let after = match (kind, publish.packet_id) {
             (Some(kind), Some(id)) => {
-                let Some(ticket) = self.wait(slot, kind) else { return };
+                let Some(ticket) = self.wait(slot, kind) else {
+                    return;
+                };
                 if let Some(session) = self.sessions.get_mut(key.slot as usize) {
                     session.inbound.wait_begins();
                 }
-                After::Publish { ticket, packet_id: id, matched: !resolved.is_empty() }
+                After::Publish {
+                    ticket,
+                    packet_id: id,
+                    matched: !resolved.is_empty(),
+                }
             }
             _ => After::Nothing,
         };
@@ -203,7 +250,18 @@ impl Engine {
             let reply = self.expect_fragment(*worker, draft.as_deref_mut());
             let message = Arc::clone(incoming.share());
             let (targets, generation) = (Arc::clone(targets), self.route_version);
-            self.hand_over_from(feeder, *worker, Handover::Publish { message, targets, generation, from, reply }, now);
+            self.hand_over_from(
+                feeder,
+                *worker,
+                Handover::Publish {
+                    message,
+                    targets,
+                    generation,
+                    from,
+                    reply,
+                },
+                now,
+            );
         }
         for group in &*resolved.groups {
             let owner = self.owner_of(group.partition);
@@ -212,7 +270,16 @@ impl Engine {
                 self.dispatch(&message, *group, draft.as_deref_mut(), None, now);
             } else {
                 let reply = self.expect_fragment(owner, draft.as_deref_mut());
-                self.hand_over_from(feeder, owner, Handover::Dispatch { message, group: *group, reply }, now);
+                self.hand_over_from(
+                    feeder,
+                    owner,
+                    Handover::Dispatch {
+                        message,
+                        group: *group,
+                        reply,
+                    },
+                    now,
+                );
             }
         }
         if let Some(draft) = draft {
@@ -225,13 +292,19 @@ impl Engine {
     fn expect_fragment(&self, worker: u16, draft: Option<&mut Draft>) -> Option<ReplyTo> {
         let draft = draft.filter(|_| worker != self.worker)?;
         draft.missing += 1;
-        Some(ReplyTo { worker: self.worker, job: draft.id })
+        Some(ReplyTo {
+            worker: self.worker,
+            job: draft.id,
+        })
     }
 
     /// Hands a publication over; the connection that brought it pauses if `to` is over its mark.
     fn hand_over_from(&mut self, feeder: Option<u32>, to: u16, item: Handover, now: Timestamp) {
         self.hand_over(to, item, now);
-        let over = self.outstanding.get(usize::from(to)).is_some_and(|n| *n >= self.limits.worker_queue_max);
+        let over = self
+            .outstanding
+            .get(usize::from(to))
+            .is_some_and(|n| *n >= self.limits.worker_queue_max);
         if let Some(slot) = feeder.filter(|_| over) {
             self.pause(slot, to);
         }
@@ -252,7 +325,10 @@ impl Engine {
         self.shapes.begin(targets.len() > 1);
         for target in &**targets {
             // A route may be older than an UNSUBSCRIBE that was answered meanwhile.
-            let session = self.sessions.get(target.session.slot as usize).filter(|s| s.key == target.session);
+            let session = self
+                .sessions
+                .get(target.session.slot as usize)
+                .filter(|s| s.key == target.session);
             let Some(session) = session else { continue };
             let current = generation >= session.unsubscribed_at;
             if current || self.still_subscribed(target.session.slot, &message.topic) {
@@ -269,16 +345,34 @@ impl Engine {
 
     fn still_subscribed(&self, slot: u32, topic: &str) -> bool {
         self.sessions.get(slot as usize).is_some_and(|session| {
-            let mut own = session.subscriptions.iter().filter(|(_, s)| s.share.is_none());
+            let mut own = session
+                .subscriptions
+                .iter()
+                .filter(|(_, s)| s.share.is_none());
             own.any(|(filter, _)| dunlin_route::filter_matches(filter, topic))
         })
     }
 
     /// The Topic Name of a PUBLISH, its alias taken into account, resolved.
-    fn resolve_published(&mut self, slot: u32, publish: &Publish<'_>) -> Result<Rc<Resolved>, (ReasonCode, &'static str)> {
-        let alias = if publish.properties.is_empty() { None } else { publish.properties.topic_alias() };
-        let levels = |_| (ReasonCode::TopicNameInvalid, "the Topic Name has too many levels");
-        let Some(alias) = alias else { return self.resolve(publish.topic).map_err(levels) };
+    fn resolve_published(
+        &mut self,
+        slot: u32,
+        publish: &Publish<'_>,
+    ) -> Result<Rc<Resolved>, (ReasonCode, &'static str)> {
+        let alias = if publish.properties.is_empty() {
+            None
+        } else {
+            publish.properties.topic_alias()
+        };
+        let levels = |_| {
+            (
+                ReasonCode::TopicNameInvalid,
+                "the Topic Name has too many levels",
+            )
+        };
+        let Some(alias) = alias else {
+            return self.resolve(publish.topic).map_err(levels);
+        };
         if publish.topic.is_empty() {
             let live = self.connections.get(slot as usize).and_then(|c| c.live());
             let topic = match live.map(|live| live.inbound_aliases.get(alias)) {
@@ -289,8 +383,14 @@ impl Engine {
             return self.resolve(&topic).map_err(levels);
         }
         let resolved = self.resolve(publish.topic).map_err(levels)?;
-        if let Some(live) = self.connections.get_mut(slot as usize).and_then(|c| c.live_mut()) {
-            live.inbound_aliases.set(alias, &resolved.topic).map_err(alias_error)?;
+        if let Some(live) = self
+            .connections
+            .get_mut(slot as usize)
+            .and_then(|c| c.live_mut())
+        {
+            live.inbound_aliases
+                .set(alias, &resolved.topic)
+                .map_err(alias_error)?;
         }
         Ok(resolved)
     }
@@ -342,15 +442,27 @@ impl Engine {
             remote: remote.into_boxed_slice(),
             groups: route.groups,
         });
-        self.cache.insert(topic.as_bytes(), Rc::clone(&resolved), bytes + topic.len() + size_of::<Resolved>());
+        self.cache.insert(
+            topic.as_bytes(),
+            Rc::clone(&resolved),
+            bytes + topic.len() + size_of::<Resolved>(),
+        );
         Ok(resolved)
     }
 
     /// Content that is refused without ending the connection: the Reason Code of PUBACK or PUBREC, and what is counted.
-    fn check_content(&self, session: u32, topic: &str, publish: &Publish<'_>) -> Option<(ReasonCode, DropReason)> {
+    fn check_content(
+        &self,
+        session: u32,
+        topic: &str,
+        publish: &Publish<'_>,
+    ) -> Option<(ReasonCode, DropReason)> {
         let max = self.limits.payload_bytes_max as usize;
         if max != 0 && publish.payload.len() > max {
-            return Some((ReasonCode::ImplementationSpecificError, DropReason::SizeLimit));
+            return Some((
+                ReasonCode::ImplementationSpecificError,
+                DropReason::SizeLimit,
+            ));
         }
         if self.limits.payload_format_check
             && publish.properties.payload_format_indicator() == Some(1)
@@ -379,7 +491,12 @@ impl Engine {
         self.metrics.drop(dropped);
         let Some(id) = publish.packet_id else {
             if reason == ReasonCode::PayloadFormatInvalid {
-                self.end_by_server(slot, reason, "the payload is not UTF-8 as its indicator says", now);
+                self.end_by_server(
+                    slot,
+                    reason,
+                    "the payload is not UTF-8 as its indicator says",
+                    now,
+                );
             }
             return;
         };
@@ -414,8 +531,14 @@ impl PendingAck {
 
 fn alias_error(error: AliasError) -> (ReasonCode, &'static str) {
     match error {
-        AliasError::Invalid { .. } => (ReasonCode::TopicAliasInvalid, "a Topic Alias above Topic Alias Maximum"),
-        AliasError::Unknown { .. } => (ReasonCode::ProtocolError, "a Topic Alias that was never set"),
+        AliasError::Invalid { .. } => (
+            ReasonCode::TopicAliasInvalid,
+            "a Topic Alias above Topic Alias Maximum",
+        ),
+        AliasError::Unknown { .. } => (
+            ReasonCode::ProtocolError,
+            "a Topic Alias that was never set",
+        ),
     }
 }
 
@@ -438,7 +561,9 @@ fn forwarded<'a>(properties: Properties<'a>, scratch: &'a mut Vec<u8>) -> &'a [u
     if properties.is_empty() {
         return &[];
     }
-    if properties.iter().all(|property| is_forwarded(&property)) && !mutant::is_active(Mutant::UserPropertiesReordered) {
+    if properties.iter().all(|property| is_forwarded(&property))
+        && !mutant::is_active(Mutant::UserPropertiesReordered)
+    {
         return properties.as_bytes();
     }
     *scratch = forwarded_properties(properties);

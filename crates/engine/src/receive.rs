@@ -1,7 +1,7 @@
 //! Bytes of a Network Connection: decode, and hand every packet to the code that obeys it.
 
 use dunlin_packet::mutant::{self, Mutant};
-use dunlin_packet::{Ack, DecodeError, Decoded, Malformed, Packet, QoS, ReasonCode, Rules, Sender, Violation, decode};
+use dunlin_packet::{Ack, Decoded, Packet, QoS, ReasonCode, Rules, Sender, decode};
 use dunlin_protocol::outbound::Acked;
 use dunlin_protocol::{AckKind, Timestamp};
 
@@ -19,15 +19,25 @@ impl Engine {
     /// left is an unfinished packet, or, after [`Output::Pause`], packets to be given again after
     /// [`Output::Resume`].
     pub fn receive(&mut self, key: ConnectionKey, bytes: &[u8], now: Timestamp) -> usize {
-        let Some(connection) = self.connections.get(key.slot as usize).filter(|c| c.serial == key.serial) else {
+        let Some(connection) = self
+            .connections
+            .get(key.slot as usize)
+            .filter(|c| c.serial == key.serial)
+        else {
             return bytes.len();
         };
         let size_max = match connection.offer.maximum_packet_size {
             0 => u32::MAX,
             max => max,
         };
-        let Some(live) = connection.live() else { return bytes.len() };
-        let rules = Rules { version: live.version, sender: Sender::Client, packet_size_max: size_max };
+        let Some(live) = connection.live() else {
+            return bytes.len();
+        };
+        let rules = Rules {
+            version: live.version,
+            sender: Sender::Client,
+            packet_size_max: size_max,
+        };
         self.seen(key.slot, now);
         let mut consumed = 0;
         while let Some(rest) = bytes.get(consumed..).filter(|rest| !rest.is_empty()) {
@@ -43,21 +53,32 @@ impl Engine {
                 }
                 Ok(Decoded::Incomplete { .. }) => return consumed,
                 Err(error) => {
-                    self.end_by_server(key.slot, error.reason_code(), describe(&error), now);
+                    self.end_by_server(key.slot, error.reason_code(), error.to_string(), now);
                     return bytes.len();
                 }
             }
         }
-        if matches!(self.reading(key), Reading::Ended) { bytes.len() } else { consumed }
+        if matches!(self.reading(key), Reading::Ended) {
+            bytes.len()
+        } else {
+            consumed
+        }
     }
 
     #[inline]
     fn reading(&mut self, key: ConnectionKey) -> Reading {
-        let Some(connection) = self.connections.get_mut(key.slot as usize) else { return Reading::Ended };
+        let Some(connection) = self.connections.get_mut(key.slot as usize) else {
+            return Reading::Ended;
+        };
         match &connection.stage {
             Stage::Live(live) => {
-                let waits = self.durable && (live.acks.len() >= WAITING_ACKS_MAX || !live.acknowledged);
-                if live.paused_by.is_some() || waits { Reading::Paused } else { Reading::Yes }
+                let waits =
+                    self.durable && (live.acks.len() >= WAITING_ACKS_MAX || !live.acknowledged);
+                if live.paused_by.is_some() || waits {
+                    Reading::Paused
+                } else {
+                    Reading::Yes
+                }
             }
             _ => Reading::Ended,
         }
@@ -78,13 +99,20 @@ impl Engine {
             Packet::Disconnect(disconnect) => self.disconnect_received(slot, disconnect, now),
             // v5[MQTT-3.1.0-2]
             Packet::Connect(_) if mutant::is_active(Mutant::SecondConnectIgnored) => {}
-            Packet::Connect(_) => self.end_by_server(slot, ReasonCode::ProtocolError, "a second CONNECT", now),
+            Packet::Connect(_) => {
+                self.end_by_server(slot, ReasonCode::ProtocolError, "a second CONNECT", now)
+            }
             Packet::Auth(_) => {
                 let why = "AUTH without an Authentication Method in CONNECT";
                 self.end_by_server(slot, ReasonCode::ProtocolError, why, now);
             }
             Packet::Connack(_) | Packet::Suback(_) | Packet::Unsuback(_) | Packet::Pingresp => {
-                self.end_by_server(slot, ReasonCode::ProtocolError, "a packet that only a server sends", now);
+                self.end_by_server(
+                    slot,
+                    ReasonCode::ProtocolError,
+                    "a packet that only a server sends",
+                    now,
+                );
             }
         }
     }
@@ -92,14 +120,21 @@ impl Engine {
     /// v5[MQTT-3.12.4-1]
     fn pingreq_received(&mut self, slot: u32) {
         if let Some(connection) = self.connections.get_mut(slot as usize) {
-            connection.outgoing.buffer(&mut self.pool).extend_from_slice(&[0xd0, 0]);
+            connection
+                .outgoing
+                .buffer(&mut self.pool)
+                .extend_from_slice(&[0xd0, 0]);
             crate::engine::mark(connection, slot, &mut self.writable);
         }
     }
 
     fn puback_received(&mut self, slot: u32, ack: &Ack<'_>, now: Timestamp) {
-        let Some(session) = self.session_of(slot) else { return };
-        let Some(state) = self.sessions.get_mut(session as usize) else { return };
+        let Some(session) = self.session_of(slot) else {
+            return;
+        };
+        let Some(state) = self.sessions.get_mut(session as usize) else {
+            return;
+        };
         if let Acked::Done { sequence, message } = state.outbound.puback(ack.packet_id) {
             // v5[MQTT-4.8.2-6]: refused is as done as accepted.
             if ack.reason.is_error() {
@@ -111,8 +146,12 @@ impl Engine {
     }
 
     fn pubrec_received(&mut self, slot: u32, ack: &Ack<'_>, now: Timestamp) {
-        let Some(session) = self.session_of(slot) else { return };
-        let Some(state) = self.sessions.get_mut(session as usize) else { return };
+        let Some(session) = self.session_of(slot) else {
+            return;
+        };
+        let Some(state) = self.sessions.get_mut(session as usize) else {
+            return;
+        };
         let client_id = std::sync::Arc::clone(&state.client_id);
         let stored = self.durable && state.is_durable();
         match state.outbound.pubrec(ack.packet_id, ack.reason.is_error()) {
@@ -122,21 +161,42 @@ impl Engine {
                 self.pump(session, now);
             }
             Acked::Released { sequence } if stored => {
-                let Some(ticket) = self.wait(slot, AckKind::Pubrel) else { return };
-                let after = After::Ack { ticket, ack: PendingAck::Pubrel(sequence) };
-                self.commit_then(Some(slot), vec![Record::Released { client_id, sequence }], after);
+                let Some(ticket) = self.wait(slot, AckKind::Pubrel) else {
+                    return;
+                };
+                let after = After::Ack {
+                    ticket,
+                    ack: PendingAck::Pubrel(sequence),
+                };
+                self.commit_then(
+                    Some(slot),
+                    vec![Record::Released {
+                        client_id,
+                        sequence,
+                    }],
+                    after,
+                );
             }
             Acked::Released { sequence } | Acked::AlreadyReleased { sequence } => {
                 self.acknowledge(slot, AckKind::Pubrel, PendingAck::Pubrel(sequence));
             }
             // v5: Reason Code 0x92 in PUBREL; 3.x: answered all the same, so that the client can go on.
-            Acked::Unknown => self.write_ack(slot, 0x62, ack.packet_id, ReasonCode::PacketIdentifierNotFound),
+            Acked::Unknown => self.write_ack(
+                slot,
+                0x62,
+                ack.packet_id,
+                ReasonCode::PacketIdentifierNotFound,
+            ),
         }
     }
 
     fn pubcomp_received(&mut self, slot: u32, ack: &Ack<'_>, now: Timestamp) {
-        let Some(session) = self.session_of(slot) else { return };
-        let Some(state) = self.sessions.get_mut(session as usize) else { return };
+        let Some(session) = self.session_of(slot) else {
+            return;
+        };
+        let Some(state) = self.sessions.get_mut(session as usize) else {
+            return;
+        };
         if let Acked::Done { sequence, message } = state.outbound.pubcomp(ack.packet_id) {
             self.let_go(session, sequence, message, now);
         }
@@ -145,11 +205,16 @@ impl Engine {
 
     /// The client has taken responsibility: the broker lets go of a message.
     fn let_go(&mut self, session: u32, sequence: u64, message: Option<Queued>, now: Timestamp) {
-        let Some(state) = self.sessions.get(session as usize) else { return };
+        let Some(state) = self.sessions.get(session as usize) else {
+            return;
+        };
         let key = state.key;
         if self.durable && state.is_durable() {
             let client_id = std::sync::Arc::clone(&state.client_id);
-            self.commit_lazily(vec![Record::QueuedEnded { client_id, sequence }]);
+            self.commit_lazily(vec![Record::QueuedEnded {
+                client_id,
+                sequence,
+            }]);
         }
         if let Some(group) = message.and_then(|queued| queued.group) {
             self.shared_settled(group, key, now);
@@ -158,16 +223,28 @@ impl Engine {
 
     /// A publisher ends a QoS 2 exchange.
     fn pubrel_received(&mut self, slot: u32, ack: &Ack<'_>) {
-        let Some(session) = self.session_of(slot) else { return };
-        let Some(state) = self.sessions.get_mut(session as usize) else { return };
+        let Some(session) = self.session_of(slot) else {
+            return;
+        };
+        let Some(state) = self.sessions.get_mut(session as usize) else {
+            return;
+        };
         let known = state.inbound.release(ack.packet_id);
-        let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+        let reason = if known {
+            ReasonCode::Success
+        } else {
+            ReasonCode::PacketIdentifierNotFound
+        };
         let done = PendingAck::Pubcomp(ack.packet_id, reason);
         if known && self.durable && state.is_durable() {
             // Otherwise a crash brings the id back, and the next message with it is swallowed.
-            let record =
-                Record::HeldEnded { client_id: std::sync::Arc::clone(&state.client_id), packet_id: ack.packet_id.get() };
-            let Some(ticket) = self.wait(slot, AckKind::Pubcomp) else { return };
+            let record = Record::HeldEnded {
+                client_id: std::sync::Arc::clone(&state.client_id),
+                packet_id: ack.packet_id.get(),
+            };
+            let Some(ticket) = self.wait(slot, AckKind::Pubcomp) else {
+                return;
+            };
             self.commit_then(Some(slot), vec![record], After::Ack { ticket, ack: done });
             return;
         }
@@ -176,13 +253,16 @@ impl Engine {
 
     /// Stops reading from a connection until worker `by` has caught up.
     pub(crate) fn pause(&mut self, slot: u32, by: u16) {
-        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let Some(connection) = self.connections.get_mut(slot as usize) else {
+            return;
+        };
         let serial = connection.serial;
         if let Some(live) = connection.live_mut()
             && live.paused_by.is_none()
         {
             live.paused_by = Some(by);
-            self.outputs.push_back(Output::Pause(ConnectionKey { slot, serial }));
+            self.outputs
+                .push_back(Output::Pause(ConnectionKey { slot, serial }));
         }
     }
 }
@@ -191,22 +271,6 @@ enum Reading {
     Yes,
     Paused,
     Ended,
-}
-
-/// The culprit in a sentence for the log; never bytes of the packet.
-fn describe(error: &DecodeError) -> &'static str {
-    match error {
-        DecodeError::Malformed(malformed) => malformed_text(*malformed),
-        DecodeError::Violation(violation) => violation_text(*violation),
-    }
-}
-
-fn malformed_text(_: Malformed) -> &'static str {
-    "malformed packet"
-}
-
-fn violation_text(_: Violation) -> &'static str {
-    "protocol error"
 }
 
 /// QoS as the wire has it in bits 1 and 2 of PUBLISH.

@@ -199,7 +199,9 @@ impl Record {
             | Self::HeldEnded { client_id, .. }
             | Self::Will { client_id, .. }
             | Self::WillEnded { client_id } => partition_of(client_id.as_bytes()),
-            Self::Retained { topic, .. } | Self::RetainedEnded { topic, .. } => partition_of(topic.as_bytes()),
+            Self::Retained { topic, .. } | Self::RetainedEnded { topic, .. } => {
+                partition_of(topic.as_bytes())
+            }
             Self::Body { message } => message.origin.partition,
         }
     }
@@ -215,21 +217,43 @@ impl Record {
             | Self::SessionEnded { client_id }
             | Self::Will { client_id, .. }
             | Self::WillEnded { client_id } => put_text(&mut key, client_id),
-            Self::Subscription { client_id, filter, .. } | Self::SubscriptionEnded { client_id, filter } => {
+            Self::Subscription {
+                client_id, filter, ..
+            }
+            | Self::SubscriptionEnded { client_id, filter } => {
                 put_text(&mut key, client_id);
                 put_text(&mut key, filter);
             }
-            Self::Queued { client_id, sequence, .. }
-            | Self::QueuedEnded { client_id, sequence }
-            | Self::Released { client_id, sequence } => {
+            Self::Queued {
+                client_id,
+                sequence,
+                ..
+            }
+            | Self::QueuedEnded {
+                client_id,
+                sequence,
+            }
+            | Self::Released {
+                client_id,
+                sequence,
+            } => {
                 put_text(&mut key, client_id);
                 key.extend_from_slice(&sequence.to_be_bytes());
             }
-            Self::Held { client_id, packet_id } | Self::HeldEnded { client_id, packet_id } => {
+            Self::Held {
+                client_id,
+                packet_id,
+            }
+            | Self::HeldEnded {
+                client_id,
+                packet_id,
+            } => {
                 put_text(&mut key, client_id);
                 key.extend_from_slice(&packet_id.to_be_bytes());
             }
-            Self::Retained { topic, .. } | Self::RetainedEnded { topic, .. } => put_text(&mut key, topic),
+            Self::Retained { topic, .. } | Self::RetainedEnded { topic, .. } => {
+                put_text(&mut key, topic)
+            }
             Self::Body { message } => key.extend_from_slice(&message.origin.sequence.to_be_bytes()),
         }
         key
@@ -246,20 +270,37 @@ impl Record {
             | Self::HeldEnded { .. }
             | Self::RetainedEnded { .. }
             | Self::WillEnded { .. } => return None,
-            Self::Session { expiry_interval_s, user_name, .. } => {
+            Self::Session {
+                expiry_interval_s,
+                user_name,
+                ..
+            } => {
                 value.extend_from_slice(&expiry_interval_s.to_be_bytes());
                 put_text(&mut value, user_name.as_deref().unwrap_or_default());
             }
-            Self::Subscription { options, identifier, .. } => {
+            Self::Subscription {
+                options,
+                identifier,
+                ..
+            } => {
                 value.push(*options);
                 value.extend_from_slice(&identifier.to_be_bytes());
             }
             Self::Body { message } => put_body(&mut value, message, epoch),
-            Self::Queued { origin, qos, retain, identifiers, share, .. } => {
+            Self::Queued {
+                origin,
+                qos,
+                retain,
+                identifiers,
+                share,
+                ..
+            } => {
                 put_origin(&mut value, *origin);
                 value.push(*qos as u8 | u8::from(*retain) << 2);
                 value.extend_from_slice(&(identifiers.len() as u16).to_be_bytes());
-                identifiers.iter().for_each(|id| value.extend_from_slice(&id.to_be_bytes()));
+                identifiers
+                    .iter()
+                    .for_each(|id| value.extend_from_slice(&id.to_be_bytes()));
                 if let Some(share) = share {
                     put_text(&mut value, &share.name);
                     put_text(&mut value, &share.filter);
@@ -267,11 +308,21 @@ impl Record {
             }
             Self::Released { .. } => value.push(1),
             Self::Held { .. } => {}
-            Self::Retained { origin, version, .. } => {
+            Self::Retained {
+                origin, version, ..
+            } => {
                 put_origin(&mut value, *origin);
                 value.extend_from_slice(&version.to_be_bytes());
             }
-            Self::Will { topic, body, properties_len, qos, retain, delay_s, .. } => {
+            Self::Will {
+                topic,
+                body,
+                properties_len,
+                qos,
+                retain,
+                delay_s,
+                ..
+            } => {
                 put_text(&mut value, topic);
                 value.push(*qos as u8 | u8::from(*retain) << 2);
                 value.extend_from_slice(&delay_s.to_be_bytes());
@@ -310,7 +361,10 @@ fn put_origin(out: &mut Vec<u8>, origin: Origin) {
 fn put_body(out: &mut Vec<u8>, message: &Message, epoch: WallEpoch) {
     put_text(out, &message.topic);
     put_text(out, &message.publisher.client_id);
-    put_text(out, message.publisher.user_name.as_deref().unwrap_or_default());
+    put_text(
+        out,
+        message.publisher.user_name.as_deref().unwrap_or_default(),
+    );
     put_text(out, &message.publisher.address);
     out.push(message.qos as u8 | u8::from(message.retain) << 2);
     let expires_at = message.expires_at.map_or(0, |at| epoch.wall_ms(at));
@@ -328,7 +382,10 @@ mod tests {
         Record::Queued {
             client_id: "c".into(),
             sequence,
-            origin: Origin { partition: 7, sequence: 9 },
+            origin: Origin {
+                partition: 7,
+                sequence: 9,
+            },
             qos: QoS::ExactlyOnce,
             retain: true,
             identifiers: Box::new([3, 4]),
@@ -344,22 +401,34 @@ mod tests {
         key.extend_from_slice(&[0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(record.key(), key);
         let value = record.value(WallEpoch::default()).unwrap();
-        assert_eq!(value, [1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9, 0b110, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4]);
+        assert_eq!(
+            value,
+            [
+                1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9, 0b110, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4
+            ]
+        );
     }
 
     #[test]
     fn a_deletion_has_the_key_of_what_it_deletes() {
-        let gone = Record::QueuedEnded { client_id: "c".into(), sequence: 258 };
+        let gone = Record::QueuedEnded {
+            client_id: "c".into(),
+            sequence: 258,
+        };
         assert_eq!(gone.key(), queued(258).key());
         assert_eq!(gone.value(WallEpoch::default()), None);
-        let will = Record::WillEnded { client_id: "c".into() };
+        let will = Record::WillEnded {
+            client_id: "c".into(),
+        };
         assert_eq!(will.key()[0], b'w');
         assert_eq!(will.value(WallEpoch::default()), None);
     }
 
     #[test]
     fn keys_of_one_queue_sort_by_sequence() {
-        let keys: Vec<_> = [1, 255, 256, 70_000].map(|sequence| queued(sequence).key()).into();
+        let keys: Vec<_> = [1, 255, 256, 70_000]
+            .map(|sequence| queued(sequence).key())
+            .into();
         assert!(keys.is_sorted());
     }
 

@@ -29,7 +29,11 @@ pub(crate) struct RetainedStore {
 
 impl Default for RetainedStore {
     fn default() -> Self {
-        Self { index: RetainedIndex::new(), expiring: BTreeSet::new(), tombstones: VecDeque::new() }
+        Self {
+            index: RetainedIndex::new(),
+            expiring: BTreeSet::new(),
+            tombstones: VecDeque::new(),
+        }
     }
 }
 
@@ -40,11 +44,22 @@ impl RetainedStore {
 
     /// Sets a topic's message, or deletes it with an empty payload, unless a newer change was seen. Returns
     /// the record of the change.
-    pub(crate) fn set(&mut self, message: &Arc<Message>, durable: bool, now: Timestamp) -> Option<Record> {
+    pub(crate) fn set(
+        &mut self,
+        message: &Arc<Message>,
+        durable: bool,
+        now: Timestamp,
+    ) -> Option<Record> {
         let topic = &message.topic;
         let version = message.retain_version;
-        let newer = self.index.get(topic).is_some_and(|held| held.retain_version > version)
-            || self.tombstones.iter().any(|(_, dead, at)| dead == topic && *at > version);
+        let newer = self
+            .index
+            .get(topic)
+            .is_some_and(|held| held.retain_version > version)
+            || self
+                .tombstones
+                .iter()
+                .any(|(_, dead, at)| dead == topic && *at > version);
         if newer {
             return None;
         }
@@ -66,7 +81,11 @@ impl RetainedStore {
         match (durable, delete) {
             (false, _) => None,
             (true, true) => old.map(|_| Record::RetainedEnded { topic, version }),
-            (true, false) => Some(Record::Retained { topic, origin: message.origin, version }),
+            (true, false) => Some(Record::Retained {
+                topic,
+                origin: message.origin,
+                version,
+            }),
         }
     }
 
@@ -92,12 +111,19 @@ impl RetainedStore {
 
     pub(crate) fn next_sweep(&self) -> Option<Timestamp> {
         let grave = self.tombstones.front().map(|(at, ..)| *at + TOMBSTONE_MS);
-        [self.expiring.first().map(|(at, _)| *at), grave].into_iter().flatten().min()
+        [self.expiring.first().map(|(at, _)| *at), grave]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Lets expired messages go; returns the records of it.
     pub(crate) fn sweep(&mut self, now: Timestamp, durable: bool) -> Vec<Record> {
-        while self.tombstones.front().is_some_and(|(at, ..)| *at + TOMBSTONE_MS <= now) {
+        while self
+            .tombstones
+            .front()
+            .is_some_and(|(at, ..)| *at + TOMBSTONE_MS <= now)
+        {
             self.tombstones.pop_front();
         }
         let mut records = Vec::new();
@@ -106,7 +132,10 @@ impl RetainedStore {
             if let Some(message) = self.index.remove(&topic)
                 && durable
             {
-                records.push(Record::RetainedEnded { topic, version: message.retain_version });
+                records.push(Record::RetainedEnded {
+                    topic,
+                    version: message.retain_version,
+                });
             }
         }
         records
@@ -138,23 +167,33 @@ impl Cursor {
             if self.live.len() == CURSOR_LIVE_TOPICS_MAX {
                 self.live.pop_front();
             }
-            self.live.push_back((Arc::clone(incoming.topic), incoming.retain_version));
+            self.live
+                .push_back((Arc::clone(incoming.topic), incoming.retain_version));
         }
     }
 
     fn is_superseded(&self, message: &Message) -> bool {
-        self.live.iter().any(|(topic, version)| *topic == message.topic && *version >= message.retain_version)
+        self.live
+            .iter()
+            .any(|(topic, version)| *topic == message.topic && *version >= message.retain_version)
     }
 }
 
 impl Engine {
     /// A change of a retained message that another worker's client has made.
-    pub(crate) fn retain(&mut self, message: &Arc<Message>, reply: Option<ReplyTo>, now: Timestamp) {
+    pub(crate) fn retain(
+        &mut self,
+        message: &Arc<Message>,
+        reply: Option<ReplyTo>,
+        now: Timestamp,
+    ) {
         let record = self.retained.set(message, self.durable, now);
         let mut records = Vec::new();
         if let Some(record) = record {
             if matches!(record, Record::Retained { .. }) {
-                records.push(Record::Body { message: Arc::clone(message) });
+                records.push(Record::Body {
+                    message: Arc::clone(message),
+                });
             }
             records.push(record);
         }
@@ -188,21 +227,33 @@ impl Engine {
     }
 
     pub(crate) fn start_cursors(&mut self, connection: u32, ids: &[u64], now: Timestamp) {
-        let Some(slot) = self.session_of(connection) else { return };
-        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
-        session.cursors.iter_mut().filter(|cursor| ids.contains(&cursor.id)).for_each(|cursor| cursor.started = true);
+        let Some(slot) = self.session_of(connection) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return;
+        };
+        session
+            .cursors
+            .iter_mut()
+            .filter(|cursor| ids.contains(&cursor.id))
+            .for_each(|cursor| cursor.started = true);
         self.pump(slot, now);
     }
 
     /// Sends the next retained message of the first cursor that has one. False if none can be sent now.
     pub(crate) fn pump_retained(&mut self, slot: u32, now: Timestamp) -> bool {
         loop {
-            let Some(session) = self.sessions.get_mut(slot as usize) else { return false };
+            let Some(session) = self.sessions.get_mut(slot as usize) else {
+                return false;
+            };
             let key = session.key;
             let sequence = session.next_sequence;
             // Quota first: a message that cannot be sent stays in the index.
             let may_send = session.outbound.may_send(sequence, 0) && session.queue.is_empty();
-            let Some(cursor) = session.cursors.front_mut().filter(|cursor| cursor.started) else { return false };
+            let Some(cursor) = session.cursors.front_mut().filter(|cursor| cursor.started) else {
+                return false;
+            };
             let Some(message) = cursor.ready.front() else {
                 if cursor.exhausted {
                     session.cursors.pop_front();
@@ -217,11 +268,16 @@ impl Engine {
             if !may_send && !(qos0 && session.queue.is_empty()) {
                 return false;
             }
-            let Some(message) = cursor.ready.pop_front() else { return false };
+            let Some(message) = cursor.ready.pop_front() else {
+                return false;
+            };
             if cursor.is_superseded(&message) || message.is_expired(now) {
                 continue;
             }
-            let merged = Merged { retain_as_published: true, ..cursor.merged.clone() };
+            let merged = Merged {
+                retain_as_published: true,
+                ..cursor.merged.clone()
+            };
             let mut incoming = message.as_incoming();
             // It is no live copy: other cursors of the Session have their own claim to it.
             incoming.retain_version = 0;
@@ -233,17 +289,38 @@ impl Engine {
 
     fn ask_retained(&mut self, slot: u32, now: Timestamp) {
         let limit = self.limits.retained_chunk;
-        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return;
+        };
         let key = session.key;
-        let Some(cursor) = session.cursors.front_mut() else { return };
-        let (id, filter, after, worker) = (cursor.id, Arc::clone(&cursor.filter), cursor.after.clone(), cursor.worker);
+        let Some(cursor) = session.cursors.front_mut() else {
+            return;
+        };
+        let (id, filter, after, worker) = (
+            cursor.id,
+            Arc::clone(&cursor.filter),
+            cursor.after.clone(),
+            cursor.worker,
+        );
         if worker == self.worker {
-            let (messages, more) = self.retained.matching(&filter, after.as_deref(), limit, now);
+            let (messages, more) = self
+                .retained
+                .matching(&filter, after.as_deref(), limit, now);
             self.fill_cursor(key, id, messages, more);
             return;
         }
         cursor.asked = true;
-        self.hand_over(worker, Handover::RetainedQuery { session: key, cursor: id, filter, after, limit }, now);
+        self.hand_over(
+            worker,
+            Handover::RetainedQuery {
+                session: key,
+                cursor: id,
+                filter,
+                after,
+                limit,
+            },
+            now,
+        );
     }
 
     pub(crate) fn retained_reply(
@@ -255,15 +332,27 @@ impl Engine {
         now: Timestamp,
     ) {
         self.fill_cursor(session, cursor, messages, more);
-        if self.sessions.get(session.slot as usize).is_some_and(|s| s.key == session) {
+        if self
+            .sessions
+            .get(session.slot as usize)
+            .is_some_and(|s| s.key == session)
+        {
             self.pump(session.slot, now);
         }
     }
 
     fn fill_cursor(&mut self, key: SessionKey, id: u64, messages: Vec<Arc<Message>>, more: bool) {
         let workers = self.workers;
-        let Some(session) = self.sessions.get_mut(key.slot as usize).filter(|s| s.key == key) else { return };
-        let Some(cursor) = session.cursors.iter_mut().find(|cursor| cursor.id == id) else { return };
+        let Some(session) = self
+            .sessions
+            .get_mut(key.slot as usize)
+            .filter(|s| s.key == key)
+        else {
+            return;
+        };
+        let Some(cursor) = session.cursors.iter_mut().find(|cursor| cursor.id == id) else {
+            return;
+        };
         cursor.asked = false;
         cursor.after = messages.last().map(|message| Arc::clone(&message.topic));
         cursor.ready.extend(messages);

@@ -107,8 +107,10 @@ impl Queue {
 
     /// Whether one more message of `bytes` stays within the bounds.
     pub(crate) fn has_room(&self, limits: &Limits, bytes: usize) -> bool {
-        let messages = limits.queue_messages_max == 0 || self.waiting.len() < limits.queue_messages_max as usize;
-        messages && (limits.queue_bytes_max == 0 || self.bytes + bytes as u64 <= limits.queue_bytes_max)
+        let messages = limits.queue_messages_max == 0
+            || self.waiting.len() < limits.queue_messages_max as usize;
+        messages
+            && (limits.queue_bytes_max == 0 || self.bytes + bytes as u64 <= limits.queue_bytes_max)
     }
 
     pub(crate) fn push(&mut self, queued: Queued) {
@@ -139,7 +141,11 @@ impl Queue {
             },
         );
         self.waiting = keep;
-        self.bytes = self.waiting.iter().map(|queued| queued.message.payload().len() as u64).sum();
+        self.bytes = self
+            .waiting
+            .iter()
+            .map(|queued| queued.message.payload().len() as u64)
+            .sum();
         out
     }
 }

@@ -45,7 +45,10 @@ struct Member {
 
 impl Groups {
     pub(crate) fn new(hasher: FixedState) -> Self {
-        Self { list: Slab::new(), by_share: HashMap::with_hasher(hasher) }
+        Self {
+            list: Slab::new(),
+            by_share: HashMap::with_hasher(hasher),
+        }
     }
 
     pub(crate) fn settled(&mut self, group: GroupKey, session: SessionKey) {
@@ -56,15 +59,28 @@ impl Groups {
 
     fn member(&mut self, group: GroupKey, session: SessionKey) -> Option<&mut Member> {
         let group = self.list.get_mut(group.slot as usize)?;
-        group.members.iter_mut().find(|member| member.session == session)
+        group
+            .members
+            .iter_mut()
+            .find(|member| member.session == session)
     }
 }
 
 impl Group {
     /// A member for the next message: connected if any is, otherwise the first whose Session waits.
-    fn choose(&mut self, strategy: SharedStrategy, except: Option<SessionKey>) -> Option<&mut Member> {
-        let fits = |member: &Member, online: bool| member.online == online && Some(member.session) != except;
-        let online = self.members.iter().filter(|member| fits(member, true)).count();
+    fn choose(
+        &mut self,
+        strategy: SharedStrategy,
+        except: Option<SessionKey>,
+    ) -> Option<&mut Member> {
+        let fits = |member: &Member, online: bool| {
+            member.online == online && Some(member.session) != except
+        };
+        let online = self
+            .members
+            .iter()
+            .filter(|member| fits(member, true))
+            .count();
         let at = if online == 0 {
             self.members.iter().position(|member| !member.online)
         } else {
@@ -72,12 +88,21 @@ impl Group {
                 SharedStrategy::RoundRobin => self.round_robin(except),
                 SharedStrategy::Sticky => {
                     let chosen = self.chosen;
-                    let known = self.members.iter().position(|m| Some(m.session) == chosen && fits(m, true));
+                    let known = self
+                        .members
+                        .iter()
+                        .position(|m| Some(m.session) == chosen && fits(m, true));
                     known.or_else(|| self.round_robin(except))
                 }
                 SharedStrategy::LeastInFlight => {
-                    let candidates = self.members.iter().enumerate().filter(|(_, member)| fits(member, true));
-                    candidates.min_by_key(|(_, member)| member.in_flight).map(|(at, _)| at)
+                    let candidates = self
+                        .members
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, member)| fits(member, true));
+                    candidates
+                        .min_by_key(|(_, member)| member.in_flight)
+                        .map(|(at, _)| at)
                 }
             }
         }?;
@@ -111,14 +136,25 @@ pub(crate) fn merged(grant: Grant) -> Merged {
 
 impl Engine {
     /// Makes a Session a member, or changes what it is granted.
-    pub(crate) fn join_group(&mut self, share: &Arc<ShareId>, session: SessionKey, merged: &Merged, now: Timestamp) {
+    pub(crate) fn join_group(
+        &mut self,
+        share: &Arc<ShareId>,
+        session: SessionKey,
+        merged: &Merged,
+        now: Timestamp,
+    ) {
         let partition = share_partition(share);
         let slot = match self.groups.by_share.get(share) {
             Some(slot) => *slot,
             None => {
-                let slot = self.groups.list.insert(Group { members: Vec::new(), next: 0, chosen: None }) as u32;
+                let slot = self.groups.list.insert(Group {
+                    members: Vec::new(),
+                    next: 0,
+                    chosen: None,
+                }) as u32;
                 self.groups.by_share.insert(Arc::clone(share), slot);
-                self.routes.add_group(&share.filter, GroupKey { partition, slot });
+                self.routes
+                    .add_group(&share.filter, GroupKey { partition, slot });
                 slot
             }
         };
@@ -127,7 +163,12 @@ impl Engine {
             Some(member) => member.merged = merged.clone(),
             None => {
                 if let Some(group) = self.groups.list.get_mut(slot as usize) {
-                    group.members.push(Member { session, merged: merged.clone(), online: false, in_flight: 0 });
+                    group.members.push(Member {
+                        session,
+                        merged: merged.clone(),
+                        online: false,
+                        in_flight: 0,
+                    });
                 }
             }
         }
@@ -136,49 +177,120 @@ impl Engine {
     }
 
     pub(crate) fn leave_group(&mut self, share: &Arc<ShareId>, session: SessionKey) {
-        let Some(&slot) = self.groups.by_share.get(share) else { return };
-        let Some(group) = self.groups.list.get_mut(slot as usize) else { return };
+        let Some(&slot) = self.groups.by_share.get(share) else {
+            return;
+        };
+        let Some(group) = self.groups.list.get_mut(slot as usize) else {
+            return;
+        };
         group.members.retain(|member| member.session != session);
         if group.members.is_empty() {
             self.groups.list.remove(slot as usize);
             self.groups.by_share.remove(share);
-            self.routes.remove_group(&share.filter, GroupKey { partition: share_partition(share), slot });
+            self.routes.remove_group(
+                &share.filter,
+                GroupKey {
+                    partition: share_partition(share),
+                    slot,
+                },
+            );
         }
     }
 
     /// A member's connection came or went. Whenever others are there, what the absent ones have not
     /// acknowledged is asked back.
-    pub(crate) fn presence(&mut self, share: &Arc<ShareId>, session: SessionKey, online: bool, now: Timestamp) {
-        let Some(&slot) = self.groups.by_share.get(share) else { return };
-        let key = GroupKey { partition: share_partition(share), slot };
-        let Some(group) = self.groups.list.get_mut(slot as usize) else { return };
-        let Some(member) = group.members.iter_mut().find(|member| member.session == session) else { return };
+    pub(crate) fn presence(
+        &mut self,
+        share: &Arc<ShareId>,
+        session: SessionKey,
+        online: bool,
+        now: Timestamp,
+    ) {
+        let Some(&slot) = self.groups.by_share.get(share) else {
+            return;
+        };
+        let key = GroupKey {
+            partition: share_partition(share),
+            slot,
+        };
+        let Some(group) = self.groups.list.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(member) = group
+            .members
+            .iter_mut()
+            .find(|member| member.session == session)
+        else {
+            return;
+        };
         member.online = online;
         if !group.members.iter().any(|member| member.online) {
             return;
         }
-        let away: Vec<SessionKey> = group.members.iter().filter(|m| !m.online).map(|m| m.session).collect();
+        let away: Vec<SessionKey> = group
+            .members
+            .iter()
+            .filter(|m| !m.online)
+            .map(|m| m.session)
+            .collect();
         for absent in away {
             let to = self.owner_of(absent.partition);
-            self.hand_over(to, Handover::Reclaim { share: Arc::clone(share), group: key, session: absent }, now);
+            self.hand_over(
+                to,
+                Handover::Reclaim {
+                    share: Arc::clone(share),
+                    group: key,
+                    session: absent,
+                },
+                now,
+            );
         }
     }
 
     /// Tells the owners of a Session's Shared Subscriptions that its connection came or went.
     pub(crate) fn announce_presence(&mut self, slot: u32, online: bool, now: Timestamp) {
-        let Some(session) = self.sessions.get(slot as usize) else { return };
+        let Some(session) = self.sessions.get(slot as usize) else {
+            return;
+        };
         let key = session.key;
-        let shares: Vec<Arc<ShareId>> = session.subscriptions.values().filter_map(|s| s.share.clone()).collect();
+        let shares: Vec<Arc<ShareId>> = session
+            .subscriptions
+            .values()
+            .filter_map(|s| s.share.clone())
+            .collect();
         for share in shares {
             let to = self.owner_of(share_partition(&share));
-            self.hand_over(to, Handover::Presence { share, session: key, online }, now);
+            self.hand_over(
+                to,
+                Handover::Presence {
+                    share,
+                    session: key,
+                    online,
+                },
+                now,
+            );
         }
     }
 
     /// Gives messages back if the member is still away.
-    pub(crate) fn reclaim(&mut self, share: &Arc<ShareId>, group: GroupKey, session: SessionKey, now: Timestamp) {
-        let Some(state) = self.sessions.get(session.slot as usize).filter(|s| s.key == session) else { return };
-        let member = state.subscriptions.values().any(|s| s.share.as_ref() == Some(share));
+    pub(crate) fn reclaim(
+        &mut self,
+        share: &Arc<ShareId>,
+        group: GroupKey,
+        session: SessionKey,
+        now: Timestamp,
+    ) {
+        let Some(state) = self
+            .sessions
+            .get(session.slot as usize)
+            .filter(|s| s.key == session)
+        else {
+            return;
+        };
+        let member = state
+            .subscriptions
+            .values()
+            .any(|s| s.share.as_ref() == Some(share));
         if state.connection.is_none() && member {
             self.give_back(session.slot, group, now);
         }
@@ -186,14 +298,25 @@ impl Engine {
 
     /// A Session ends: it leaves its Shared Subscriptions, and what it did not acknowledge goes to others.
     pub(crate) fn leave_all_groups(&mut self, slot: u32, now: Timestamp) {
-        let Some(session) = self.sessions.get(slot as usize) else { return };
+        let Some(session) = self.sessions.get(slot as usize) else {
+            return;
+        };
         let key = session.key;
-        let shares: Vec<Arc<ShareId>> = session.subscriptions.values().filter_map(|s| s.share.clone()).collect();
+        let shares: Vec<Arc<ShareId>> = session
+            .subscriptions
+            .values()
+            .filter_map(|s| s.share.clone())
+            .collect();
         if shares.is_empty() {
             return;
         }
-        let queued = session.outbound.iter().filter_map(|flight| flight.message.as_ref()?.group);
-        let mut groups: Vec<GroupKey> = queued.chain(session.queue.iter().filter_map(|queued| queued.group)).collect();
+        let queued = session
+            .outbound
+            .iter()
+            .filter_map(|flight| flight.message.as_ref()?.group);
+        let mut groups: Vec<GroupKey> = queued
+            .chain(session.queue.iter().filter_map(|queued| queued.group))
+            .collect();
         groups.sort_unstable_by_key(|group| (group.partition, group.slot));
         groups.dedup();
         for share in shares {
@@ -201,7 +324,15 @@ impl Engine {
             if to == self.worker {
                 self.leave_group(&share, key);
             } else {
-                self.hand_over(to, Handover::Leave { share, session: key, reply: None }, now);
+                self.hand_over(
+                    to,
+                    Handover::Leave {
+                        share,
+                        session: key,
+                        reply: None,
+                    },
+                    now,
+                );
             }
         }
         for group in groups {
@@ -219,30 +350,48 @@ impl Engine {
         now: Timestamp,
     ) {
         let strategy = self.limits.shared_strategy;
-        let chosen = self.groups.list.get_mut(group.slot as usize).and_then(|found| {
-            if mutant::is_active(Mutant::SharedToAll) {
-                found.members.iter_mut().for_each(|member| member.in_flight = 0);
-            }
-            let member = found.choose(strategy, None)?;
-            member.in_flight += 1;
-            Some((member.session, member.merged.clone()))
-        });
+        let chosen = self
+            .groups
+            .list
+            .get_mut(group.slot as usize)
+            .and_then(|found| {
+                if mutant::is_active(Mutant::SharedToAll) {
+                    found
+                        .members
+                        .iter_mut()
+                        .for_each(|member| member.in_flight = 0);
+                }
+                let member = found.choose(strategy, None)?;
+                member.in_flight += 1;
+                Some((member.session, member.merged.clone()))
+            });
         let Some((session, merged)) = chosen else {
             self.metrics.drop(DropReason::NoMember);
             return self.reply(reply, Vec::new(), false, now);
         };
         let to = self.owner_of(session.partition);
         if to == self.worker {
-            return self.deliver_dispatched(message, group, session, &merged, None, draft, reply, now);
+            return self
+                .deliver_dispatched(message, group, session, &merged, None, draft, reply, now);
         }
         let reply = match draft {
             Some(draft) => {
                 draft.missing += 1;
-                Some(ReplyTo { worker: self.worker, job: draft.id })
+                Some(ReplyTo {
+                    worker: self.worker,
+                    job: draft.id,
+                })
             }
             None => reply,
         };
-        let shared = Handover::Shared { message: Arc::clone(message), group, session, merged, moved: None, reply };
+        let shared = Handover::Shared {
+            message: Arc::clone(message),
+            group,
+            session,
+            merged,
+            moved: None,
+            reply,
+        };
         self.hand_over(to, shared, now);
     }
 
@@ -280,7 +429,14 @@ impl Engine {
         };
         let mut incoming = message.as_incoming();
         self.shapes.begin(false);
-        let outcome = self.deliver_to(session, merged, &mut incoming, Some(group), Some(target), now);
+        let outcome = self.deliver_to(
+            session,
+            merged,
+            &mut incoming,
+            Some(group),
+            Some(target),
+            now,
+        );
         target.taken |= outcome == Outcome::Taken;
         match outcome {
             Outcome::Taken if merged.qos.min(message.qos as u8) > 0 => {}
@@ -289,13 +445,19 @@ impl Engine {
             // The Session ended while the message was on its way: the next one.
             Outcome::Dropped(DropReason::SessionEnded) => {
                 let to = self.owner_of(group.partition);
-                let back = Handover::Returned { message: Arc::clone(message), group, from: session, moved: moved.clone() };
+                let back = Handover::Returned {
+                    message: Arc::clone(message),
+                    group,
+                    from: session,
+                    moved: moved.clone(),
+                };
                 self.hand_over(to, back, now);
             }
             Outcome::Dropped(_) => self.shared_settled(group, session, now),
         }
         let taken = own.taken;
-        own.records.extend(moved.filter(|_| outcome == Outcome::Taken));
+        own.records
+            .extend(moved.filter(|_| outcome == Outcome::Taken));
         if reply.is_some() {
             self.reply(reply, own.records, taken, now);
         } else {
@@ -313,18 +475,33 @@ impl Engine {
         now: Timestamp,
     ) {
         let strategy = self.limits.shared_strategy;
-        let chosen = self.groups.list.get_mut(group.slot as usize).and_then(|found| {
-            let member = found.choose(strategy, Some(from))?;
-            member.in_flight += 1;
-            Some((member.session, member.merged.clone()))
-        });
+        let chosen = self
+            .groups
+            .list
+            .get_mut(group.slot as usize)
+            .and_then(|found| {
+                let member = found.choose(strategy, Some(from))?;
+                member.in_flight += 1;
+                Some((member.session, member.merged.clone()))
+            });
         let Some((session, merged)) = chosen else {
             self.metrics.drop(DropReason::NoMember);
             return self.commit_lazily(moved.into_iter().collect());
         };
         let to = self.owner_of(session.partition);
         let message = Arc::clone(message);
-        self.hand_over(to, Handover::Shared { message, group, session, merged, moved, reply: None }, now);
+        self.hand_over(
+            to,
+            Handover::Shared {
+                message,
+                group,
+                session,
+                merged,
+                moved,
+                reply: None,
+            },
+            now,
+        );
     }
 
     /// A member let a message go; the chooser wants to know if it counts.

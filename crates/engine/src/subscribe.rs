@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use dunlin_packet::mutant::{self, Mutant};
 use dunlin_packet::{
-    PacketId, QoS, ReasonCode, RetainHandling, SharedFilter, Subscribe, SubscriptionOptions, TopicFilter, Unsubscribe,
+    PacketId, QoS, ReasonCode, RetainHandling, SharedFilter, Subscribe, SubscriptionOptions,
+    TopicFilter, Unsubscribe,
 };
 use dunlin_protocol::{AckKind, Timestamp};
 use dunlin_route::Grant;
@@ -20,29 +21,65 @@ use crate::session::Subscription;
 
 impl Engine {
     /// v5[MQTT-3.8.4-1], v5[MQTT-3.8.4-5]
-    pub(crate) fn subscribe_received(&mut self, slot: u32, subscribe: &Subscribe<'_>, now: Timestamp) {
-        let Some(session) = self.session_of(slot) else { return };
-        let identifier = subscribe.properties.subscription_identifiers().next().unwrap_or(0);
+    pub(crate) fn subscribe_received(
+        &mut self,
+        slot: u32,
+        subscribe: &Subscribe<'_>,
+        now: Timestamp,
+    ) {
+        let Some(session) = self.session_of(slot) else {
+            return;
+        };
+        let identifier = subscribe
+            .properties
+            .subscription_identifiers()
+            .next()
+            .unwrap_or(0);
         let mut draft = self.jobs.draft(self.worker);
         let mut codes = Vec::new();
         let mut cursors = Vec::new();
         for (filter, options) in subscribe.filters() {
-            codes.push(self.subscribe_one(session, filter, options, identifier, &mut draft, &mut cursors, now));
+            codes.push(self.subscribe_one(
+                session,
+                filter,
+                options,
+                identifier,
+                &mut draft,
+                &mut cursors,
+                now,
+            ));
         }
         let codes = self.codes_for(slot, codes);
         if draft.records.is_empty() && draft.missing == 0 {
-            self.acknowledge(slot, AckKind::Suback, PendingAck::Suback(subscribe.packet_id, codes));
+            self.acknowledge(
+                slot,
+                AckKind::Suback,
+                PendingAck::Suback(subscribe.packet_id, codes),
+            );
             return self.start_cursors(slot, &cursors, now);
         }
-        let Some(ticket) = self.wait(slot, AckKind::Suback) else { return };
-        let after = After::Suback { ticket, packet_id: subscribe.packet_id, codes, cursors };
+        let Some(ticket) = self.wait(slot, AckKind::Suback) else {
+            return;
+        };
+        let after = After::Suback {
+            ticket,
+            packet_id: subscribe.packet_id,
+            codes,
+            cursors,
+        };
         self.finish_draft(Some(slot), draft, after);
     }
 
     /// 3.x knows one code for every refusal.
     fn codes_for(&self, slot: u32, codes: Vec<ReasonCode>) -> Box<[u8]> {
         let v5 = self.version_of(slot).is_some_and(|version| version.is_v5());
-        let code = |reason: ReasonCode| if reason.is_error() && !v5 { 0x80 } else { reason.code() };
+        let code = |reason: ReasonCode| {
+            if reason.is_error() && !v5 {
+                0x80
+            } else {
+                reason.code()
+            }
+        };
         codes.into_iter().map(code).collect()
     }
 
@@ -65,14 +102,21 @@ impl Engine {
             return ReasonCode::TopicFilterInvalid;
         }
         let max = self.limits.subscriptions_max as usize;
-        let Some(session) = self.sessions.get_mut(slot as usize) else { return ReasonCode::UnspecifiedError };
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return ReasonCode::UnspecifiedError;
+        };
         let existed = session.subscriptions.contains_key(text);
         if !existed && max != 0 && session.subscriptions.len() >= max {
             return ReasonCode::QuotaExceeded;
         }
         let plain = share.as_ref().map_or(text, |share| &share.filter);
         if let Some(authorizer) = &self.authorizer
-            && !authorizer.allows(&session.principal, &session.client_id, Access::Subscribe, plain)
+            && !authorizer.allows(
+                &session.principal,
+                &session.client_id,
+                Access::Subscribe,
+                plain,
+            )
         {
             return ReasonCode::NotAuthorized;
         }
@@ -84,7 +128,13 @@ impl Engine {
         };
         let (key, client_id) = (session.key, Arc::clone(&session.client_id));
         // v5[MQTT-3.8.4-3]
-        session.subscriptions.insert(text.into(), Subscription { grant, share: share.clone() });
+        session.subscriptions.insert(
+            text.into(),
+            Subscription {
+                grant,
+                share: share.clone(),
+            },
+        );
         if self.durable && session.is_durable() {
             let record = Record::Subscription {
                 client_id: Arc::clone(&client_id),
@@ -100,7 +150,9 @@ impl Engine {
                 // v5[MQTT-3.3.1-9], v5[MQTT-3.3.1-10], v5[MQTT-3.3.1-11]
                 let wanted = match options.retain_handling {
                     RetainHandling::SendAtSubscribe => true,
-                    RetainHandling::SendIfNew => !existed || mutant::is_active(Mutant::IgnoreRetainHandling1),
+                    RetainHandling::SendIfNew => {
+                        !existed || mutant::is_active(Mutant::IgnoreRetainHandling1)
+                    }
                     RetainHandling::DoNotSend => false,
                 };
                 self.drop_cursor(slot, text);
@@ -110,12 +162,25 @@ impl Engine {
             }
             Some(share) => self.join_remote_or_local(&share, slot, grant, draft, now),
         }
-        self.event(Event::Subscribed { client_id, filter: text.to_owned(), qos: grant.qos });
+        self.event(Event::Subscribed {
+            client_id,
+            filter: text.to_owned(),
+            qos: grant.qos,
+        });
         granted(options.qos)
     }
 
-    fn join_remote_or_local(&mut self, share: &Arc<ShareId>, slot: u32, grant: Grant, draft: &mut Draft, now: Timestamp) {
-        let Some(session) = self.sessions.get(slot as usize) else { return };
+    fn join_remote_or_local(
+        &mut self,
+        share: &Arc<ShareId>,
+        slot: u32,
+        grant: Grant,
+        draft: &mut Draft,
+        now: Timestamp,
+    ) {
+        let Some(session) = self.sessions.get(slot as usize) else {
+            return;
+        };
         let session = session.key;
         let owner = self.owner_of(share_partition(share));
         let merged = crate::shared::merged(grant);
@@ -123,17 +188,39 @@ impl Engine {
             return self.join_group(share, session, &merged, now);
         }
         draft.missing += 1;
-        let reply = Some(ReplyTo { worker: self.worker, job: draft.id });
-        self.hand_over(owner, Handover::Join { share: Arc::clone(share), session, merged, reply }, now);
+        let reply = Some(ReplyTo {
+            worker: self.worker,
+            job: draft.id,
+        });
+        self.hand_over(
+            owner,
+            Handover::Join {
+                share: Arc::clone(share),
+                session,
+                merged,
+                reply,
+            },
+            now,
+        );
     }
 
     /// v5[MQTT-3.10.4-1], v5[MQTT-3.10.4-4], v5[MQTT-3.10.4-6]
-    pub(crate) fn unsubscribe_received(&mut self, slot: u32, unsubscribe: &Unsubscribe<'_>, now: Timestamp) {
-        let Some(session) = self.session_of(slot) else { return };
+    pub(crate) fn unsubscribe_received(
+        &mut self,
+        slot: u32,
+        unsubscribe: &Unsubscribe<'_>,
+        now: Timestamp,
+    ) {
+        let Some(session) = self.session_of(slot) else {
+            return;
+        };
         let mut draft = self.jobs.draft(self.worker);
         let mut codes = Vec::new();
         for filter in unsubscribe.filters() {
-            codes.push(self.unsubscribe_one(session, filter, &mut draft, now).code());
+            codes.push(
+                self.unsubscribe_one(session, filter, &mut draft, now)
+                    .code(),
+            );
         }
         if let Some(state) = self.sessions.get_mut(session as usize) {
             state.unsubscribed_at = self.routes.version();
@@ -146,11 +233,19 @@ impl Engine {
         if draft.records.is_empty() && draft.missing == 0 {
             return self.acknowledge(slot, AckKind::Suback, done);
         }
-        let Some(ticket) = self.wait(slot, AckKind::Suback) else { return };
+        let Some(ticket) = self.wait(slot, AckKind::Suback) else {
+            return;
+        };
         self.finish_draft(Some(slot), draft, After::Ack { ticket, ack: done });
     }
 
-    fn unsubscribe_one(&mut self, slot: u32, text: &str, draft: &mut Draft, now: Timestamp) -> ReasonCode {
+    fn unsubscribe_one(
+        &mut self,
+        slot: u32,
+        text: &str,
+        draft: &mut Draft,
+        now: Timestamp,
+    ) -> ReasonCode {
         if parse_filter(text).is_err() {
             return ReasonCode::TopicFilterInvalid;
         }
@@ -158,15 +253,24 @@ impl Engine {
         if mutant::is_active(Mutant::UnsubscribeKeeps) {
             return ReasonCode::Success;
         }
-        let Some(session) = self.sessions.get_mut(slot as usize) else { return ReasonCode::UnspecifiedError };
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return ReasonCode::UnspecifiedError;
+        };
         let Some(subscription) = session.subscriptions.remove(text) else {
             // v5[MQTT-3.10.4-5]
             let lie = mutant::is_active(Mutant::UnsubackSuccessForUnknown);
-            return if lie { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted };
+            return if lie {
+                ReasonCode::Success
+            } else {
+                ReasonCode::NoSubscriptionExisted
+            };
         };
         let (key, client_id) = (session.key, Arc::clone(&session.client_id));
         if durable && session.is_durable() {
-            draft.records.push(Record::SubscriptionEnded { client_id: Arc::clone(&client_id), filter: text.into() });
+            draft.records.push(Record::SubscriptionEnded {
+                client_id: Arc::clone(&client_id),
+                filter: text.into(),
+            });
         }
         match subscription.share {
             None => {
@@ -179,12 +283,26 @@ impl Engine {
                     self.leave_group(&share, key);
                 } else {
                     draft.missing += 1;
-                    let reply = Some(ReplyTo { worker: self.worker, job: draft.id });
-                    self.hand_over(owner, Handover::Leave { share, session: key, reply }, now);
+                    let reply = Some(ReplyTo {
+                        worker: self.worker,
+                        job: draft.id,
+                    });
+                    self.hand_over(
+                        owner,
+                        Handover::Leave {
+                            share,
+                            session: key,
+                            reply,
+                        },
+                        now,
+                    );
                 }
             }
         }
-        self.event(Event::Unsubscribed { client_id, filter: text.to_owned() });
+        self.event(Event::Unsubscribed {
+            client_id,
+            filter: text.to_owned(),
+        });
         ReasonCode::Success
     }
 }
@@ -192,9 +310,10 @@ impl Engine {
 /// The Shared Subscription that a filter names, or `None` for a plain one.
 fn parse_filter(text: &str) -> Result<Option<Arc<ShareId>>, ReasonCode> {
     match SharedFilter::parse(text) {
-        Ok(Some(shared)) => {
-            Ok(Some(Arc::new(ShareId { name: shared.share_name.into(), filter: shared.filter.as_str().into() })))
-        }
+        Ok(Some(shared)) => Ok(Some(Arc::new(ShareId {
+            name: shared.share_name.into(),
+            filter: shared.filter.as_str().into(),
+        }))),
         Ok(None) => match TopicFilter::new(text) {
             Ok(_) => Ok(None),
             Err(_) => Err(ReasonCode::TopicFilterInvalid),

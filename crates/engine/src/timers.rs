@@ -40,7 +40,10 @@ impl Engine {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let retained = self.retained.next_sweep();
-        [self.due.first().map(|due| due.at), self.next_scan, retained].into_iter().flatten().min()
+        [self.due.first().map(|due| due.at), self.next_scan, retained]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Notes that a connection is to be watched from now on.
@@ -50,7 +53,10 @@ impl Engine {
             self.watches.resize(at + 1, Watch::default());
         }
         if let Some(watch) = self.watches.get_mut(at) {
-            *watch = Watch { last_seen: now, keep_alive_s };
+            *watch = Watch {
+                last_seen: now,
+                keep_alive_s,
+            };
         }
         if keep_alive_s != 0 && self.next_scan.is_none() {
             self.next_scan = Some(now + KEEP_ALIVE_SCAN_MS);
@@ -89,13 +95,24 @@ impl Engine {
     fn scan_keep_alive(&mut self, now: Timestamp) {
         let mut watched = false;
         for slot in 0..self.watches.len() {
-            let Some(watch) = self.watches.get(slot).copied().filter(|watch| watch.keep_alive_s != 0) else {
+            let Some(watch) = self
+                .watches
+                .get(slot)
+                .copied()
+                .filter(|watch| watch.keep_alive_s != 0)
+            else {
                 continue;
             };
             watched = true;
-            let over = keep_alive::deadline(watch.last_seen, watch.keep_alive_s).is_some_and(|at| at <= now);
+            let over = keep_alive::deadline(watch.last_seen, watch.keep_alive_s)
+                .is_some_and(|at| at <= now);
             if over && !mutant::is_active(Mutant::KeepAliveIgnored) {
-                self.end_by_server(slot as u32, ReasonCode::KeepAliveTimeout, "no packet within 1.5 times Keep Alive", now);
+                self.end_by_server(
+                    slot as u32,
+                    ReasonCode::KeepAliveTimeout,
+                    "no packet within 1.5 times Keep Alive",
+                    now,
+                );
             }
         }
         self.next_scan = watched.then(|| now + KEEP_ALIVE_SCAN_MS);

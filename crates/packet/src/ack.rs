@@ -191,6 +191,7 @@ mod tests {
             id: 0x23,
             host: PropertyHost::Packet(PacketType::Puback),
         };
-        check_error(V5, Client, "40 07 0001 00 03 23 0001", error, reason);
+        let malformed = ReasonCode::MalformedPacket;
+        check_error(V5, Client, "40 07 0001 00 03 23 0001", error, malformed);
     }
 }

@@ -248,12 +248,13 @@ impl Violation {
     pub const fn reason_code(self) -> ReasonCode {
         match self {
             Violation::PacketTooLarge { .. } => ReasonCode::PacketTooLarge,
+            // §2.2.2.2: an identifier that is not valid for the packet counts as malformed.
+            Violation::PropertyNotAllowed { .. } => ReasonCode::MalformedPacket,
             Violation::TopicAliasZero => ReasonCode::TopicAliasInvalid,
             Violation::WildcardInTopicName | Violation::WillTopic => ReasonCode::TopicNameInvalid,
             Violation::FirstPacketNotConnect
             | Violation::WrongDirection { .. }
             | Violation::PacketIdZero
-            | Violation::PropertyNotAllowed { .. }
             | Violation::PropertyRepeated { .. }
             | Violation::PropertyValue { .. }
             | Violation::ResponseTopic

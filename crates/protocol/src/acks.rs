@@ -52,7 +52,12 @@ struct Lane<A> {
 
 impl<A> Default for AckQueue<A> {
     fn default() -> Self {
-        Self { lanes: std::array::from_fn(|_| Lane { first: 0, waiting: VecDeque::new() }) }
+        Self {
+            lanes: std::array::from_fn(|_| Lane {
+                first: 0,
+                waiting: VecDeque::new(),
+            }),
+        }
     }
 }
 
@@ -61,20 +66,28 @@ impl<A> AckQueue<A> {
     #[must_use]
     #[inline]
     pub fn is_clear(&self, kind: AckKind) -> bool {
-        self.lanes.get(kind as usize).is_none_or(|lane| lane.waiting.is_empty())
+        self.lanes
+            .get(kind as usize)
+            .is_none_or(|lane| lane.waiting.is_empty())
     }
 
     /// Takes the next place of this kind.
     pub fn wait(&mut self, kind: AckKind) -> Ticket {
         let lane = self.lane(kind);
         lane.waiting.push_back(None);
-        Ticket { kind, number: lane.first + lane.waiting.len() as u64 - 1 }
+        Ticket {
+            kind,
+            number: lane.first + lane.waiting.len() as u64 - 1,
+        }
     }
 
     /// Settles a place. `pop` then gives what may leave.
     pub fn settle(&mut self, ticket: Ticket, ack: A) {
         let lane = self.lane(ticket.kind);
-        let at = ticket.number.checked_sub(lane.first).and_then(|at| usize::try_from(at).ok());
+        let at = ticket
+            .number
+            .checked_sub(lane.first)
+            .and_then(|at| usize::try_from(at).ok());
         if let Some(place) = at.and_then(|at| lane.waiting.get_mut(at)) {
             *place = Some(ack);
         }

@@ -35,7 +35,10 @@ impl InboundAliases {
     /// No alias set; the peer may use 1 to `maximum`. Nothing is allocated until it does.
     #[must_use]
     pub fn new(maximum: u16) -> Self {
-        Self { maximum, topics: Vec::new() }
+        Self {
+            maximum,
+            topics: Vec::new(),
+        }
     }
 
     /// Remembers `topic` under `alias`, replacing an earlier Topic Name.
@@ -59,7 +62,10 @@ impl InboundAliases {
     /// `Invalid` outside 1 to the maximum, `Unknown` when it was never set.
     pub fn get(&self, alias: u16) -> Result<&Arc<str>, AliasError> {
         let index = self.index(alias)?;
-        self.topics.get(index).and_then(Option::as_ref).ok_or(AliasError::Unknown { alias })
+        self.topics
+            .get(index)
+            .and_then(Option::as_ref)
+            .ok_or(AliasError::Unknown { alias })
     }
 
     fn index(&self, alias: u16) -> Result<usize, AliasError> {
@@ -93,7 +99,10 @@ impl OutboundAliases {
     /// No alias in use; the peer accepts 1 to `maximum`.
     #[must_use]
     pub fn new(maximum: u16) -> Self {
-        Self { maximum, aliases: HashMap::with_hasher(FixedState::with_seed(u64::from(maximum) ^ 0xD0)) }
+        Self {
+            maximum,
+            aliases: HashMap::with_hasher(FixedState::with_seed(u64::from(maximum) ^ 0xD0)),
+        }
     }
 
     /// Whether the peer accepts any alias (v5[MQTT-3.1.2-27]).
@@ -114,7 +123,11 @@ impl OutboundAliases {
             return AliasUse::Known(alias);
         }
         let used = self.aliases.len();
-        let maximum = if mutant::is_active(Mutant::AliasAboveMaximum) { u16::MAX } else { self.maximum };
+        let maximum = if mutant::is_active(Mutant::AliasAboveMaximum) {
+            u16::MAX
+        } else {
+            self.maximum
+        };
         match u16::try_from(used + 1) {
             Ok(next) if next <= maximum => AliasUse::New(next),
             _ => AliasUse::None,
@@ -154,7 +167,13 @@ mod tests {
             assert_eq!(aliases.set(alias, &topic("a")), Err(error));
             assert_eq!(aliases.get(alias), Err(error));
         }
-        assert_eq!(InboundAliases::new(0).get(1), Err(AliasError::Invalid { alias: 1, maximum: 0 }));
+        assert_eq!(
+            InboundAliases::new(0).get(1),
+            Err(AliasError::Invalid {
+                alias: 1,
+                maximum: 0
+            })
+        );
     }
 
     #[test]

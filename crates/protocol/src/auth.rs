@@ -60,7 +60,13 @@ impl AuthMethods {
         let found = self.methods.iter().find(|known| known.name() == method);
         let known = found.ok_or(ReasonCode::BadAuthenticationMethod)?;
         let (running, step) = known.start(data);
-        Ok((Exchange { method: method.to_owned(), running }, step))
+        Ok((
+            Exchange {
+                method: method.to_owned(),
+                running,
+            },
+            step,
+        ))
     }
 }
 
@@ -108,7 +114,10 @@ mod tests {
             self.0 += 1;
             match self.0 {
                 1 => AuthStep::Continue(data.to_vec()),
-                _ => AuthStep::Done { user_name: "u".into(), data: data.to_vec() },
+                _ => AuthStep::Done {
+                    user_name: "u".into(),
+                    data: data.to_vec(),
+                },
             }
         }
     }
@@ -121,22 +130,37 @@ mod tests {
 
     #[test]
     fn an_unknown_method_is_refused() {
-        assert_eq!(methods().begin("SCRAM", b"").err(), Some(ReasonCode::BadAuthenticationMethod));
+        assert_eq!(
+            methods().begin("SCRAM", b"").err(),
+            Some(ReasonCode::BadAuthenticationMethod)
+        );
     }
 
     #[test]
     fn an_exchange_goes_on_until_done() {
         let (mut exchange, step) = methods().begin("ECHO", b"a").ok().unwrap();
         assert_eq!(step, AuthStep::Continue(b"a".to_vec()));
-        assert_eq!(exchange.auth(Some("ECHO"), b"b"), AuthStep::Continue(b"b".to_vec()));
-        let done = AuthStep::Done { user_name: "u".into(), data: b"c".to_vec() };
+        assert_eq!(
+            exchange.auth(Some("ECHO"), b"b"),
+            AuthStep::Continue(b"b".to_vec())
+        );
+        let done = AuthStep::Done {
+            user_name: "u".into(),
+            data: b"c".to_vec(),
+        };
         assert_eq!(exchange.auth(Some("ECHO"), b"c"), done);
     }
 
     #[test]
     fn the_method_may_not_change() {
         let (mut exchange, _) = methods().begin("ECHO", b"a").ok().unwrap();
-        assert_eq!(exchange.auth(Some("OTHER"), b"b"), AuthStep::Refuse(ReasonCode::ProtocolError));
-        assert_eq!(exchange.auth(None, b"b"), AuthStep::Refuse(ReasonCode::ProtocolError));
+        assert_eq!(
+            exchange.auth(Some("OTHER"), b"b"),
+            AuthStep::Refuse(ReasonCode::ProtocolError)
+        );
+        assert_eq!(
+            exchange.auth(None, b"b"),
+            AuthStep::Refuse(ReasonCode::ProtocolError)
+        );
     }
 }

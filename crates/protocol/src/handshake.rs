@@ -96,17 +96,27 @@ pub fn negotiate(connect: &Connect<'_>, offer: &ServerOffer) -> Result<Terms, Re
     if let Some(will) = &connect.will {
         // v5[MQTT-3.2.2-12], v5[MQTT-3.2.2-13]
         if will.qos > offer.maximum_qos {
-            return refuse(ReasonCode::QoSNotSupported, "the Will's QoS is above the maximum");
+            return refuse(
+                ReasonCode::QoSNotSupported,
+                "the Will's QoS is above the maximum",
+            );
         }
         if will.retain && !offer.retain_available {
-            return refuse(ReasonCode::RetainNotSupported, "the Will asks for RETAIN, which is switched off");
+            return refuse(
+                ReasonCode::RetainNotSupported,
+                "the Will asks for RETAIN, which is switched off",
+            );
         }
     }
     if connect.client_id.is_empty() {
         // v311[MQTT-3.1.3-8]: without Clean Session there must be an identifier to come back to.
-        let stateless = connect.version.is_v5() || (connect.version == ProtocolVersion::V311 && connect.clean_start);
+        let stateless = connect.version.is_v5()
+            || (connect.version == ProtocolVersion::V311 && connect.clean_start);
         if !stateless || !offer.zero_length_client_id {
-            return refuse(ReasonCode::ClientIdentifierNotValid, "the Client Identifier is empty");
+            return refuse(
+                ReasonCode::ClientIdentifierNotValid,
+                "the Client Identifier is empty",
+            );
         }
     }
     let (keep_alive_s, server_keep_alive_s) = keep_alive(connect, offer)?;
@@ -117,7 +127,10 @@ pub fn negotiate(connect: &Connect<'_>, offer: &ServerOffer) -> Result<Terms, Re
     } else {
         NEVER_EXPIRES
     };
-    let send_quota = properties.receive_maximum().unwrap_or(u16::MAX).min(offer.inflight_messages_max);
+    let send_quota = properties
+        .receive_maximum()
+        .unwrap_or(u16::MAX)
+        .min(offer.inflight_messages_max);
     Ok(Terms {
         version: connect.version,
         bridge: connect.bridge,
@@ -125,9 +138,16 @@ pub fn negotiate(connect: &Connect<'_>, offer: &ServerOffer) -> Result<Terms, Re
         session_expiry_interval_s: cap_expiry(expiry, offer),
         keep_alive_s,
         server_keep_alive_s,
-        send_quota: if mutant::is_active(Mutant::ReceiveMaximumIgnored) { u16::MAX } else { send_quota },
+        send_quota: if mutant::is_active(Mutant::ReceiveMaximumIgnored) {
+            u16::MAX
+        } else {
+            send_quota
+        },
         packet_size_max: properties.maximum_packet_size().unwrap_or(u32::MAX),
-        topic_alias_maximum: properties.topic_alias_maximum().unwrap_or(0).min(offer.topic_alias_maximum_broker),
+        topic_alias_maximum: properties
+            .topic_alias_maximum()
+            .unwrap_or(0)
+            .min(offer.topic_alias_maximum_broker),
         request_problem_information: properties.request_problem_information().unwrap_or(1) != 0,
     })
 }
@@ -135,7 +155,9 @@ pub fn negotiate(connect: &Connect<'_>, offer: &ServerOffer) -> Result<Terms, Re
 /// `persistent_client_expiration` caps what a client asked for.
 #[must_use]
 pub fn cap_expiry(seconds: u32, offer: &ServerOffer) -> u32 {
-    offer.session_expiry_max_s.map_or(seconds, |max| seconds.min(max))
+    offer
+        .session_expiry_max_s
+        .map_or(seconds, |max| seconds.min(max))
 }
 
 /// The Keep Alive in force, and the Server Keep Alive to announce.
@@ -149,12 +171,19 @@ fn keep_alive(connect: &Connect<'_>, offer: &ServerOffer) -> Result<(u16, Option
         return Ok((max, announced));
     }
     // As Mosquitto: 3.x has no way to be told a shorter one.
-    Err(Refusal { reason: ReasonCode::ClientIdentifierNotValid, why: "the Keep Alive is above max_keepalive" })
+    Err(Refusal {
+        reason: ReasonCode::ClientIdentifierNotValid,
+        why: "the Keep Alive is above max_keepalive",
+    })
 }
 
 /// The properties of a successful CONNACK, in Mosquitto's order. Empty on 3.x.
 #[must_use]
-pub fn connack_properties(terms: &Terms, offer: &ServerOffer, assigned_client_id: Option<&str>) -> PropertiesBuf {
+pub fn connack_properties(
+    terms: &Terms,
+    offer: &ServerOffer,
+    assigned_client_id: Option<&str>,
+) -> PropertiesBuf {
     let mut properties = PropertiesBuf::new();
     if !terms.version.is_v5() {
         return properties;
@@ -220,21 +249,43 @@ mod tests {
     fn clean_session_is_translated() {
         let offer = ServerOffer::default();
         let clean = terms(&connect(ProtocolVersion::V311), &offer);
-        assert_eq!((clean.clean_start, clean.session_expiry_interval_s), (true, 0));
-        let kept = Connect { clean_start: false, ..connect(ProtocolVersion::V31) };
+        assert_eq!(
+            (clean.clean_start, clean.session_expiry_interval_s),
+            (true, 0)
+        );
+        let kept = Connect {
+            clean_start: false,
+            ..connect(ProtocolVersion::V31)
+        };
         let kept = terms(&kept, &offer);
-        assert_eq!((kept.clean_start, kept.session_expiry_interval_s), (false, NEVER_EXPIRES));
-        let capped = ServerOffer { session_expiry_max_s: Some(7), ..ServerOffer::default() };
-        let kept = Connect { clean_start: false, ..connect(ProtocolVersion::V311) };
+        assert_eq!(
+            (kept.clean_start, kept.session_expiry_interval_s),
+            (false, NEVER_EXPIRES)
+        );
+        let capped = ServerOffer {
+            session_expiry_max_s: Some(7),
+            ..ServerOffer::default()
+        };
+        let kept = Connect {
+            clean_start: false,
+            ..connect(ProtocolVersion::V311)
+        };
         assert_eq!(terms(&kept, &capped).session_expiry_interval_s, 7);
     }
 
     #[test]
     fn empty_client_ids() {
         let offer = ServerOffer::default();
-        let closed = ServerOffer { zero_length_client_id: false, ..ServerOffer::default() };
+        let closed = ServerOffer {
+            zero_length_client_id: false,
+            ..ServerOffer::default()
+        };
         let check = |version, clean_start, offer: &ServerOffer| {
-            let connect = Connect { client_id: "", clean_start, ..connect(version) };
+            let connect = Connect {
+                client_id: "",
+                clean_start,
+                ..connect(version)
+            };
             negotiate(&connect, offer).is_ok()
         };
         assert!(check(ProtocolVersion::V5, false, &offer));
@@ -246,14 +297,26 @@ mod tests {
 
     #[test]
     fn keep_alive_above_the_maximum() {
-        let offer = ServerOffer { keep_alive_max_s: 30, ..ServerOffer::default() };
+        let offer = ServerOffer {
+            keep_alive_max_s: 30,
+            ..ServerOffer::default()
+        };
         let agreed = terms(&connect(ProtocolVersion::V5), &offer);
-        assert_eq!((agreed.keep_alive_s, agreed.server_keep_alive_s), (30, Some(30)));
-        let none = Connect { keep_alive_s: 0, ..connect(ProtocolVersion::V5) };
+        assert_eq!(
+            (agreed.keep_alive_s, agreed.server_keep_alive_s),
+            (30, Some(30))
+        );
+        let none = Connect {
+            keep_alive_s: 0,
+            ..connect(ProtocolVersion::V5)
+        };
         assert_eq!(terms(&none, &offer).server_keep_alive_s, Some(30));
         let refusal = negotiate(&connect(ProtocolVersion::V311), &offer).unwrap_err();
         assert_eq!(refusal.reason, ReasonCode::ClientIdentifierNotValid);
-        let short = Connect { keep_alive_s: 30, ..connect(ProtocolVersion::V311) };
+        let short = Connect {
+            keep_alive_s: 30,
+            ..connect(ProtocolVersion::V311)
+        };
         assert_eq!(terms(&short, &offer).keep_alive_s, 30);
     }
 
@@ -264,9 +327,19 @@ mod tests {
         asked.push(Property::MaximumPacketSize(99));
         asked.push(Property::TopicAliasMaximum(50));
         asked.push(Property::RequestProblemInformation(0));
-        let connect = Connect { properties: asked.as_properties(), ..connect(ProtocolVersion::V5) };
+        let connect = Connect {
+            properties: asked.as_properties(),
+            ..connect(ProtocolVersion::V5)
+        };
         let terms = terms(&connect, &ServerOffer::default());
-        assert_eq!((terms.send_quota, terms.packet_size_max, terms.topic_alias_maximum), (3, 99, 10));
+        assert_eq!(
+            (
+                terms.send_quota,
+                terms.packet_size_max,
+                terms.topic_alias_maximum
+            ),
+            (3, 99, 10)
+        );
         assert!(!terms.request_problem_information);
     }
 }

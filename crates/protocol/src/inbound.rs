@@ -69,7 +69,16 @@ impl Inbound {
     /// and §4.9 has the receiver close). Lenient: clients in the field get it wrong, so one warning, and 0x93 only at
     /// ten times the value.
     pub fn check_quota(&mut self, receive_maximum: u16, strict: bool) -> Overrun {
-        let open = self.held.len() as u64 + u64::from(self.unacknowledged);
+        self.check(0, receive_maximum, strict)
+    }
+
+    /// Checks the account with one more PUBLISH that is not counted yet.
+    pub fn check_arrival(&mut self, receive_maximum: u16, strict: bool) -> Overrun {
+        self.check(1, receive_maximum, strict)
+    }
+
+    fn check(&mut self, arriving: u64, receive_maximum: u16, strict: bool) -> Overrun {
+        let open = self.held.len() as u64 + u64::from(self.unacknowledged) + arriving;
         let maximum = u64::from(receive_maximum);
         if open <= maximum {
             return Overrun::Accept;
@@ -77,7 +86,11 @@ impl Inbound {
         if strict || open > maximum * 10 {
             return Overrun::Disconnect;
         }
-        if std::mem::replace(&mut self.warned, true) { Overrun::Accept } else { Overrun::Warn }
+        if std::mem::replace(&mut self.warned, true) {
+            Overrun::Accept
+        } else {
+            Overrun::Warn
+        }
     }
 
     /// Forgets what belonged to the old Network Connection; open QoS 2 exchanges are Session State
@@ -105,7 +118,9 @@ const WORDS: usize = 65_536 / 64;
 
 impl Default for PacketIdSet {
     fn default() -> Self {
-        Self { repr: Repr::List(Vec::new()) }
+        Self {
+            repr: Repr::List(Vec::new()),
+        }
     }
 }
 
@@ -178,7 +193,9 @@ impl PacketIdSet {
             },
             Repr::Bitmap { words, len } => {
                 let (word, bit) = place(id);
-                let Some(w) = words.get_mut(word).filter(|w| **w & bit != 0) else { return false };
+                let Some(w) = words.get_mut(word).filter(|w| **w & bit != 0) else {
+                    return false;
+                };
                 *w &= !bit;
                 *len -= 1;
                 if *len == 0 {
@@ -255,6 +272,8 @@ mod tests {
         inbound.wait_begins();
         assert_eq!(inbound.check_quota(2, false), Overrun::Disconnect);
         inbound.wait_ends();
+        assert_eq!(inbound.check_arrival(2, false), Overrun::Disconnect);
+        assert_eq!(inbound.check_quota(2, false), Overrun::Accept);
         inbound.new_connection();
         assert_eq!(inbound.check_quota(2, false), Overrun::Warn);
     }

@@ -19,7 +19,10 @@ mod tests {
     fn one_and_a_half_times_the_keep_alive() {
         let seen = Timestamp::from_millis(10_000);
         assert_eq!(deadline(seen, 5), Some(Timestamp::from_millis(17_500)));
-        assert_eq!(deadline(seen, u16::MAX), Some(Timestamp::from_millis(10_000 + 98_302_500)));
+        assert_eq!(
+            deadline(seen, u16::MAX),
+            Some(Timestamp::from_millis(10_000 + 98_302_500))
+        );
     }
 
     #[test]

@@ -156,12 +156,24 @@ impl<M> Outbound<M> {
         if self.slots.is_empty() {
             self.first = sequence;
         }
-        debug_assert!(sequence >= self.first + self.slots.len() as u64, "sequences rise");
+        debug_assert!(
+            sequence >= self.first + self.slots.len() as u64,
+            "sequences rise"
+        );
         while self.first + (self.slots.len() as u64) < sequence {
             self.slots.push_back(None);
         }
-        let stage = if qos2 { Stage::AwaitPubrec } else { Stage::AwaitPuback };
-        self.slots.push_back(Some(InFlight { sequence, stage, bytes, message: Some(message) }));
+        let stage = if qos2 {
+            Stage::AwaitPubrec
+        } else {
+            Stage::AwaitPuback
+        };
+        self.slots.push_back(Some(InFlight {
+            sequence,
+            stage,
+            bytes,
+            message: Some(message),
+        }));
         self.in_flight += 1;
         self.in_flight_bytes += u64::from(bytes);
         self.charged += 1;
@@ -206,7 +218,9 @@ impl<M> Outbound<M> {
     /// PUBREC received. With `refused` (Reason Code 0x80 or more) the exchange ends here
     /// (v5[MQTT-4.3.3-4]).
     pub fn pubrec(&mut self, id: PacketId, refused: bool) -> Acked<M> {
-        let Some(at) = self.find(id) else { return Acked::Unknown };
+        let Some(at) = self.find(id) else {
+            return Acked::Unknown;
+        };
         let sequence = self.first + at as u64;
         match self.stage(at) {
             Some(Stage::AwaitPubrec) if refused => self.finish(at),
@@ -236,7 +250,9 @@ impl<M> Outbound<M> {
     /// PUBCOMP received.
     pub fn pubcomp(&mut self, id: PacketId) -> Acked<M> {
         match self.find(id) {
-            Some(at) if matches!(self.stage(at), Some(Stage::AwaitPubcomp | Stage::Releasing)) => self.finish(at),
+            Some(at) if matches!(self.stage(at), Some(Stage::AwaitPubcomp | Stage::Releasing)) => {
+                self.finish(at)
+            }
             _ => Acked::Unknown,
         }
     }
@@ -275,7 +291,9 @@ impl<M> Outbound<M> {
     }
 
     fn finish(&mut self, at: usize) -> Acked<M> {
-        let Some(slot) = self.slots.get_mut(at).and_then(Option::take) else { return Acked::Unknown };
+        let Some(slot) = self.slots.get_mut(at).and_then(Option::take) else {
+            return Acked::Unknown;
+        };
         self.in_flight -= 1;
         self.in_flight_bytes -= u64::from(slot.bytes);
         let waiting = self.resend_from < self.resend_end && slot.sequence >= self.resend_from;
@@ -289,7 +307,10 @@ impl<M> Outbound<M> {
         if self.slots.is_empty() && self.slots.capacity() > 64 {
             self.slots.shrink_to(16);
         }
-        Acked::Done { sequence: slot.sequence, message: slot.message }
+        Acked::Done {
+            sequence: slot.sequence,
+            message: slot.message,
+        }
     }
 }
 
@@ -321,14 +342,29 @@ mod tests {
         outbound.sent(0, false, 1, "a");
         outbound.sent(1, true, 1, "b");
         assert!(!outbound.may_send(2, 1));
-        assert_eq!(outbound.puback(id(1)), Acked::Done { sequence: 0, message: Some("a") });
+        assert_eq!(
+            outbound.puback(id(1)),
+            Acked::Done {
+                sequence: 0,
+                message: Some("a")
+            }
+        );
         assert!(outbound.may_send(2, 1));
         outbound.sent(2, false, 1, "c");
         // PUBREC alone does not give quota back, PUBCOMP does.
-        assert_eq!(outbound.pubrec(id(2), false), Acked::Released { sequence: 1 });
+        assert_eq!(
+            outbound.pubrec(id(2), false),
+            Acked::Released { sequence: 1 }
+        );
         assert!(!outbound.may_send(3, 1));
         outbound.pubrel_sent(1);
-        assert_eq!(outbound.pubcomp(id(2)), Acked::Done { sequence: 1, message: None });
+        assert_eq!(
+            outbound.pubcomp(id(2)),
+            Acked::Done {
+                sequence: 1,
+                message: None
+            }
+        );
         assert!(outbound.may_send(3, 1));
     }
 
@@ -363,7 +399,13 @@ mod tests {
     fn a_refusing_pubrec_ends_the_exchange() {
         let mut outbound = window(1);
         outbound.sent(0, true, 1, "two");
-        assert_eq!(outbound.pubrec(id(1), true), Acked::Done { sequence: 0, message: Some("two") });
+        assert_eq!(
+            outbound.pubrec(id(1), true),
+            Acked::Done {
+                sequence: 0,
+                message: Some("two")
+            }
+        );
         assert!(outbound.may_send(1, 1));
     }
 
@@ -372,7 +414,10 @@ mod tests {
         let mut outbound = window(1);
         outbound.sent(0, true, 1, "two");
         outbound.pubrec(id(1), false);
-        assert_eq!(outbound.pubrec(id(1), false), Acked::AlreadyReleased { sequence: 0 });
+        assert_eq!(
+            outbound.pubrec(id(1), false),
+            Acked::AlreadyReleased { sequence: 0 }
+        );
     }
 
     #[test]
@@ -405,9 +450,18 @@ mod tests {
         outbound.sent(1, false, 1, "b");
         outbound.new_connection(1, 0);
         outbound.next_resend();
-        assert_eq!(outbound.puback(id(2)), Acked::Done { sequence: 1, message: Some("b") });
+        assert_eq!(
+            outbound.puback(id(2)),
+            Acked::Done {
+                sequence: 1,
+                message: Some("b")
+            }
+        );
         assert!(outbound.next_resend().is_none());
-        assert!(!outbound.may_send(2, 1), "the first one still fills the quota of one");
+        assert!(
+            !outbound.may_send(2, 1),
+            "the first one still fills the quota of one"
+        );
         outbound.puback(id(1));
         assert!(outbound.may_send(2, 1));
     }

@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use dunlin_engine::{Principal, partition_of, worker_of};
 use dunlin_packet::{
-    Connack, ConnectError, Connect, Decoded, Packet, ProtocolVersion, ReasonCode, decode_connect, encode,
+    Connack, Connect, ConnectError, Decoded, Packet, ProtocolVersion, ReasonCode, decode_connect,
+    encode,
 };
 use dunlin_protocol::auth::AuthMethods;
 use dunlin_transport::Stream;
@@ -33,15 +34,34 @@ struct Admitted {
 }
 
 /// Serves one accepted stream to its end, here or by sending it to another worker.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, peer: String, listener: u16, permit: Permit) {
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    stream: Stream,
+    peer: String,
+    listener: u16,
+    permit: Permit,
+) {
     // On the heap, so that a connection does not carry the state of its admission for ever.
     let admission = Box::pin(admit(Rc::clone(&worker), stream, peer, listener));
-    let Some(admitted) = admission.await else { return };
-    let Admitted { stream, bytes, principal, worker: owner } = admitted;
+    let Some(admitted) = admission.await else {
+        return;
+    };
+    let Admitted {
+        stream,
+        bytes,
+        principal,
+        worker: owner,
+    } = admitted;
     match owner {
         Some(owner) if owner != worker.number => {
             let Ok(stream) = stream.detach() else { return };
-            let moved = Moved { stream, bytes, principal, listener, permit };
+            let moved = Moved {
+                stream,
+                bytes,
+                principal,
+                listener,
+                permit,
+            };
             worker.post.send(owner, Mail::Connection(Box::new(moved)));
         }
         _ => run(worker, stream, bytes, principal, listener, permit).await,
@@ -50,26 +70,56 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: Stream, peer: String, list
 
 /// Goes on with a connection that another worker has admitted.
 pub(crate) async fn resume(worker: Rc<Worker>, moved: Moved) {
-    let Moved { stream, bytes, principal, listener, permit } = moved;
+    let Moved {
+        stream,
+        bytes,
+        principal,
+        listener,
+        permit,
+    } = moved;
     match Stream::attach(stream) {
         Ok(stream) => run(worker, stream, bytes, principal, listener, permit).await,
-        Err(error) => worker.log.line(Kind::Error, format_args!("Error: a connection was lost between workers: {error}.")),
+        Err(error) => worker.log.line(
+            Kind::Error,
+            format_args!("Error: a connection was lost between workers: {error}."),
+        ),
     }
 }
 
-async fn run(worker: Rc<Worker>, stream: Stream, bytes: Vec<u8>, principal: Principal, listener: u16, permit: Permit) {
-    let Some(task) = connection::begin(&worker, stream, bytes, principal, listener) else { return };
+async fn run(
+    worker: Rc<Worker>,
+    stream: Stream,
+    bytes: Vec<u8>,
+    principal: Principal,
+    listener: u16,
+    permit: Permit,
+) {
+    let Some(task) = connection::begin(&worker, stream, bytes, principal, listener) else {
+        return;
+    };
     task.await;
     drop(permit);
 }
 
-async fn admit(worker: Rc<Worker>, mut stream: Stream, peer: String, listener: u16) -> Option<Admitted> {
+async fn admit(
+    worker: Rc<Worker>,
+    mut stream: Stream,
+    peer: String,
+    listener: u16,
+) -> Option<Admitted> {
     let settings = worker.settings();
     let mut bytes = Vec::new();
-    let read = tokio::time::timeout(settings.connect_timeout, read_connect(&worker, &mut stream, &mut bytes)).await;
+    let read = tokio::time::timeout(
+        settings.connect_timeout,
+        read_connect(&worker, &mut stream, &mut bytes),
+    )
+    .await;
     let (connect, len) = match read {
         Err(_) => {
-            worker.log.line(Kind::Notice, format_args!("Client {peer} sent no CONNECT in time, closing."));
+            worker.log.line(
+                Kind::Notice,
+                format_args!("Client {peer} sent no CONNECT in time, closing."),
+            );
             return None;
         }
         Ok(Err(_)) => return None,
@@ -78,7 +128,10 @@ async fn admit(worker: Rc<Worker>, mut stream: Stream, peer: String, listener: u
             return None;
         }
         Ok(Ok(true)) => match decode_connect(&bytes, CONNECT_BYTES_MAX as u32) {
-            Ok(Decoded::Packet { packet: Packet::Connect(connect), len }) => (connect, len),
+            Ok(Decoded::Packet {
+                packet: Packet::Connect(connect),
+                len,
+            }) => (connect, len),
             _ => return None,
         },
     };
@@ -87,13 +140,20 @@ async fn admit(worker: Rc<Worker>, mut stream: Stream, peer: String, listener: u
     match authenticate::check(&connect, rules, &AuthMethods::default(), &peer) {
         Verdict::Refuse(reason, why) => {
             let version = connect.version;
-            worker.log.line(Kind::Notice, format_args!("Client {peer} refused: {why}."));
+            worker
+                .log
+                .line(Kind::Notice, format_args!("Client {peer} refused: {why}."));
             refuse(&mut stream, version, reason).await;
             None
         }
         Verdict::Admit(principal) => {
             let owner = owner_of(&connect, &worker);
-            Some(Admitted { stream, bytes, principal, worker: owner })
+            Some(Admitted {
+                stream,
+                bytes,
+                principal,
+                worker: owner,
+            })
         }
     }
 }
@@ -105,7 +165,11 @@ fn owner_of(connect: &Connect<'_>, worker: &Worker) -> Option<u16> {
 }
 
 /// Reads until CONNECT is complete; false if it cannot become one.
-async fn read_connect(worker: &Worker, stream: &mut Stream, bytes: &mut Vec<u8>) -> io::Result<bool> {
+async fn read_connect(
+    worker: &Worker,
+    stream: &mut Stream,
+    bytes: &mut Vec<u8>,
+) -> io::Result<bool> {
     loop {
         let read = poll_fn(|cx| {
             let mut shared = worker.read_buffer.borrow_mut();
@@ -131,34 +195,58 @@ async fn read_connect(worker: &Worker, stream: &mut Stream, bytes: &mut Vec<u8>)
 /// Answers what is no acceptable CONNECT: with CONNACK where it is clear that it meant to be one.
 async fn refuse_malformed(worker: &Worker, stream: &mut Stream, bytes: &[u8], peer: &str) {
     let Err(error) = decode_connect(bytes, CONNECT_BYTES_MAX as u32) else {
-        worker.log.line(Kind::Notice, format_args!("Client {peer} sent more than {CONNECT_BYTES_MAX} bytes before CONNECT, closing."));
+        worker.log.line(
+            Kind::Notice,
+            format_args!(
+                "Client {peer} sent more than {CONNECT_BYTES_MAX} bytes before CONNECT, closing."
+            ),
+        );
         return;
     };
     match error {
         ConnectError::Decode { error, version } => {
-            worker.log.line(Kind::Notice, format_args!("Client {peer} sent a bad CONNECT: {error}, closing."));
+            worker.log.line(
+                Kind::Notice,
+                format_args!("Client {peer} sent a bad CONNECT: {error}, closing."),
+            );
             if version == Some(ProtocolVersion::V5) {
                 refuse(stream, ProtocolVersion::V5, error.reason_code()).await;
             }
         }
         ConnectError::UnsupportedProtocolVersion { level } => {
-            worker.log.line(Kind::Notice, format_args!("Client {peer} asks for protocol level {level}, closing."));
+            worker.log.line(
+                Kind::Notice,
+                format_args!("Client {peer} asks for protocol level {level}, closing."),
+            );
             // v5[MQTT-3.1.2-2]: a client of 3.1 knows only the short form, with return code 1.
             let old = bytes.windows(6).take(10).any(|window| window == b"MQIsdp");
-            let version = if old { ProtocolVersion::V31 } else { ProtocolVersion::V5 };
+            let version = if old {
+                ProtocolVersion::V31
+            } else {
+                ProtocolVersion::V5
+            };
             refuse(stream, version, ReasonCode::UnsupportedProtocolVersion).await;
         }
         ConnectError::NotMqtt => {
-            worker.log.line(Kind::Notice, format_args!("Client {peer} does not speak MQTT, closing."));
+            worker.log.line(
+                Kind::Notice,
+                format_args!("Client {peer} does not speak MQTT, closing."),
+            );
         }
     }
 }
 
 /// Sends a refusing CONNACK and closes. The peer may be gone already; nothing depends on it.
 async fn refuse(stream: &mut Stream, version: ProtocolVersion, reason: ReasonCode) {
-    let connack = Connack { session_present: false, reason, properties: Default::default() };
+    let connack = Connack {
+        session_present: false,
+        reason,
+        properties: Default::default(),
+    };
     let mut bytes = Vec::new();
-    if encode(&Packet::Connack(connack), version, u32::MAX, &mut bytes).is_ok() && stream.write_all(&bytes).await.is_ok() {
+    if encode(&Packet::Connack(connack), version, u32::MAX, &mut bytes).is_ok()
+        && stream.write_all(&bytes).await.is_ok()
+    {
         let _ = stream.shutdown().await;
         drain(stream).await;
     }

@@ -20,18 +20,32 @@ pub(crate) enum Verdict {
 }
 
 /// Decides about a CONNECT. Without any account known, a listener admits everybody or nobody.
-pub(crate) fn check(connect: &Connect<'_>, listener: &ListenerSettings, methods: &AuthMethods, peer: &str) -> Verdict {
+pub(crate) fn check(
+    connect: &Connect<'_>,
+    listener: &ListenerSettings,
+    methods: &AuthMethods,
+    peer: &str,
+) -> Verdict {
     if let Some(method) = connect.properties.authentication_method() {
         let data = connect.properties.authentication_data().unwrap_or_default();
         // No method is registered in this release, so `begin` knows none.
         if methods.begin(method, data).is_err() && !ignored() {
-            return Verdict::Refuse(ReasonCode::BadAuthenticationMethod, "unknown authentication method");
+            return Verdict::Refuse(
+                ReasonCode::BadAuthenticationMethod,
+                "unknown authentication method",
+            );
         }
     }
     if !listener.allow_anonymous {
-        return Verdict::Refuse(ReasonCode::NotAuthorized, "no accounts are configured and allow_anonymous is false");
+        return Verdict::Refuse(
+            ReasonCode::NotAuthorized,
+            "no accounts are configured and allow_anonymous is false",
+        );
     }
-    Verdict::Admit(Principal { user_name: connect.user_name.map(Arc::from), address: peer.into() })
+    Verdict::Admit(Principal {
+        user_name: connect.user_name.map(Arc::from),
+        address: peer.into(),
+    })
 }
 
 fn ignored() -> bool {

@@ -104,7 +104,12 @@ pub(crate) fn begin(
     principal: Principal,
     listener: u16,
 ) -> Option<ConnectionTask> {
-    let offer = Rc::clone(&worker.settings_cell()).borrow().listeners.get(usize::from(listener))?.offer.clone();
+    let offer = Rc::clone(&worker.settings_cell())
+        .borrow()
+        .listeners
+        .get(usize::from(listener))?
+        .offer
+        .clone();
     let key = worker.engine.borrow_mut().open(offer);
     let io = Rc::new(Io {
         stream: RefCell::new(stream),
@@ -116,7 +121,11 @@ pub(crate) fn begin(
     });
     worker.register(key, &io);
     let mut bytes = bytes;
-    let Ok(Decoded::Packet { packet: Packet::Connect(connect), len }) = decode_connect(&bytes, u32::MAX) else {
+    let Ok(Decoded::Packet {
+        packet: Packet::Connect(connect),
+        len,
+    }) = decode_connect(&bytes, u32::MAX)
+    else {
         worker.unregister(key);
         return None;
     };
@@ -126,12 +135,26 @@ pub(crate) fn begin(
     bytes.drain(..consumed.min(bytes.len()));
     bytes.shrink_to_fit();
     *io.unread.borrow_mut() = bytes;
-    Some(ConnectionTask { worker: Rc::clone(worker), io, last_bytes: None })
+    Some(ConnectionTask {
+        worker: Rc::clone(worker),
+        io,
+        last_bytes: None,
+    })
 }
 
-fn connected(worker: &Worker, connection: ConnectionKey, connect: &Connect<'_>, principal: Principal) {
+fn connected(
+    worker: &Worker,
+    connection: ConnectionKey,
+    connect: &Connect<'_>,
+    principal: Principal,
+) {
     let random = worker.random();
-    worker.handle(Input::Connect { connection, connect, principal, random });
+    worker.handle(Input::Connect {
+        connection,
+        connect,
+        principal,
+        random,
+    });
 }
 
 /// The future that serves one connection to its end.
@@ -156,7 +179,11 @@ impl Future for ConnectionTask {
             State::Closing => this.close(cx),
             State::Done => {}
         }
-        if this.io.state.get() == State::Done { Poll::Ready(()) } else { Poll::Pending }
+        if this.io.state.get() == State::Done {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -206,7 +233,11 @@ impl ConnectionTask {
         let worker = Rc::clone(&self.worker);
         let mut shared = worker.read_buffer.borrow_mut();
         let mut unread = self.io.unread.borrow_mut();
-        let head = if unread.len() <= SHARED_UNREAD_MAX { unread.len() } else { 0 };
+        let head = if unread.len() <= SHARED_UNREAD_MAX {
+            unread.len()
+        } else {
+            0
+        };
         let (front, back) = shared.split_at_mut(head);
         front.copy_from_slice(unread.get(..head).unwrap_or_default());
         let mut buffer = ReadBuf::new(back);
@@ -250,7 +281,9 @@ impl ConnectionTask {
 
     /// Writes what is left, then ends.
     fn close(&mut self, cx: &mut Context<'_>) {
-        let deadline = self.last_bytes.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_BYTES)));
+        let deadline = self
+            .last_bytes
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_BYTES)));
         let late = deadline.as_mut().poll(cx).is_ready();
         match self.worker.write(self.io.key.get(), &self.io, cx) {
             Ok(Poll::Pending) if !late => {}
@@ -275,7 +308,10 @@ impl ConnectionTask {
 
 fn keep_waker(place: &RefCell<Option<Waker>>, cx: &Context<'_>) {
     let mut place = place.borrow_mut();
-    if !place.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+    if !place
+        .as_ref()
+        .is_some_and(|waker| waker.will_wake(cx.waker()))
+    {
         *place = Some(cx.waker().clone());
     }
 }

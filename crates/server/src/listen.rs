@@ -34,12 +34,17 @@ pub(crate) struct Permit {
 
 impl Slots {
     pub(crate) fn new(max: Option<u32>) -> Arc<Self> {
-        Arc::new(Self { max, used: AtomicU32::new(0) })
+        Arc::new(Self {
+            max,
+            used: AtomicU32::new(0),
+        })
     }
 
     fn take(self: &Arc<Self>) -> Option<Permit> {
         let used = self.used.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit { slots: Arc::clone(self) };
+        let permit = Permit {
+            slots: Arc::clone(self),
+        };
         // Beyond the maximum the permit is dropped at once, which takes the count back.
         self.max.is_none_or(|max| used < max).then_some(permit)
     }
@@ -53,11 +58,20 @@ impl Drop for Permit {
 
 /// Accepts connections until the worker stops.
 pub(crate) async fn accept(worker: Rc<Worker>, share: ListenerShare) {
-    let ListenerShare { number, socket, slots } = share;
+    let ListenerShare {
+        number,
+        socket,
+        slots,
+    } = share;
     let port = socket.port();
     let listener = match Listener::attach(socket) {
         Ok(listener) => listener,
-        Err(error) => return worker.log.line(Kind::Error, format_args!("Error: a listener failed: {error}.")),
+        Err(error) => {
+            return worker.log.line(
+                Kind::Error,
+                format_args!("Error: a listener failed: {error}."),
+            );
+        }
     };
     let mut complained = false;
     loop {
@@ -66,7 +80,10 @@ pub(crate) async fn accept(worker: Rc<Worker>, share: ListenerShare) {
             Err(error) => {
                 // Out of descriptors or memory: those who are connected go on being served.
                 if !std::mem::replace(&mut complained, true) {
-                    worker.log.line(Kind::Error, format_args!("Error: cannot accept connections for now: {error}."));
+                    worker.log.line(
+                        Kind::Error,
+                        format_args!("Error: cannot accept connections for now: {error}."),
+                    );
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -74,13 +91,21 @@ pub(crate) async fn accept(worker: Rc<Worker>, share: ListenerShare) {
         };
         complained = false;
         let Some(permit) = slots.take() else {
-            worker.log.line(Kind::Notice, format_args!("Client connection from {peer} denied: max_connections exceeded."));
+            worker.log.line(
+                Kind::Notice,
+                format_args!("Client connection from {peer} denied: max_connections exceeded."),
+            );
             continue;
         };
         if worker.log.connections() {
             match port {
-                Some(port) => worker.log.line(Kind::Notice, format_args!("New connection from {peer} on port {port}.")),
-                None => worker.log.line(Kind::Notice, format_args!("New connection from {peer}.")),
+                Some(port) => worker.log.line(
+                    Kind::Notice,
+                    format_args!("New connection from {peer} on port {port}."),
+                ),
+                None => worker
+                    .log
+                    .line(Kind::Notice, format_args!("New connection from {peer}.")),
             }
         }
         if worker.settings().nodelay {

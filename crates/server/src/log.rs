@@ -49,7 +49,12 @@ impl Log {
     /// When a file cannot be opened: names it.
     pub(crate) fn open(config: &LogConfig) -> io::Result<Self> {
         let places = open_places(config)?;
-        Ok(Self { state: Arc::new(RwLock::new(State { config: config.clone(), places })) })
+        Ok(Self {
+            state: Arc::new(RwLock::new(State {
+                config: config.clone(),
+                places,
+            })),
+        })
     }
 
     /// Goes over to a new configuration and opens files anew (for log rotation). On an error the old
@@ -57,7 +62,10 @@ impl Log {
     pub(crate) fn reopen(&self, config: &LogConfig) -> io::Result<()> {
         let places = open_places(config)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State { config: config.clone(), places };
+        *state = State {
+            config: config.clone(),
+            places,
+        };
         Ok(())
     }
 
@@ -77,7 +85,10 @@ impl Log {
         // Writing to a String does not fail.
         let _ = fmt::write(&mut line, text);
         // What a client has chosen (an id, a topic) may hold control characters: one event, one line.
-        let line: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let line: String = line
+            .chars()
+            .map(|c| if c.is_control() { '?' } else { c })
+            .collect();
         let stamped = format!("{}{line}\n", state.stamp());
         for place in &state.places {
             // A log that cannot be written must not stop the broker.
@@ -87,7 +98,12 @@ impl Log {
                 Place::File(file) => (&*file).write_all(stamped.as_bytes()),
                 Place::Syslog(socket) => {
                     let priority = 24 + severity(kind);
-                    socket.send(format!("<{priority}>dunlin[{}]: {line}", std::process::id()).as_bytes()).map(|_| ())
+                    socket
+                        .send(
+                            format!("<{priority}>dunlin[{}]: {line}", std::process::id())
+                                .as_bytes(),
+                        )
+                        .map(|_| ())
                 }
             };
         }
@@ -96,10 +112,20 @@ impl Log {
     /// Writes what an engine tells.
     pub(crate) fn event(&self, event: &Event) {
         match event {
-            Event::Connected { client_id, address, level, clean_start, keep_alive_s, user_name } => {
+            Event::Connected {
+                client_id,
+                address,
+                level,
+                clean_start,
+                keep_alive_s,
+                user_name,
+            } => {
                 if self.connections() {
                     let clean = u8::from(*clean_start);
-                    let user = user_name.as_ref().map(|name| format!(", u'{name}'")).unwrap_or_default();
+                    let user = user_name
+                        .as_ref()
+                        .map(|name| format!(", u'{name}'"))
+                        .unwrap_or_default();
                     self.line(
                         Kind::Notice,
                         format_args!(
@@ -110,44 +136,77 @@ impl Log {
                 }
             }
             Event::Refused { address, why, .. } => {
-                self.line(Kind::Notice, format_args!("Client {address} refused: {why}."));
+                self.line(
+                    Kind::Notice,
+                    format_args!("Client {address} refused: {why}."),
+                );
             }
-            Event::Disconnected { client_id, end } => self.disconnected(client_id, *end),
-            Event::Subscribed { client_id, filter, qos } => {
+            Event::Disconnected { client_id, end } => self.disconnected(client_id, end),
+            Event::Subscribed {
+                client_id,
+                filter,
+                qos,
+            } => {
                 self.line(Kind::Subscribe, format_args!("{client_id} {qos} {filter}"));
             }
             Event::Unsubscribed { client_id, filter } => {
                 self.line(Kind::Unsubscribe, format_args!("{client_id} {filter}"));
             }
-            Event::ReceiveMaximumExceeded { client_id, receive_maximum } => {
-                let text = format_args!("Client {client_id} has exceeded its receive maximum of {receive_maximum}.");
+            Event::ReceiveMaximumExceeded {
+                client_id,
+                receive_maximum,
+            } => {
+                let text = format_args!(
+                    "Client {client_id} has exceeded its receive maximum of {receive_maximum}."
+                );
                 self.line(Kind::Warning, text);
             }
             Event::Dropping { client_id, reason } => {
-                let text = format_args!("Outgoing messages are being dropped for client {client_id}: {}.", reason.text());
+                let text = format_args!(
+                    "Outgoing messages are being dropped for client {client_id}: {}.",
+                    reason.text()
+                );
                 self.line(Kind::Notice, text);
             }
         }
     }
 
-    fn disconnected(&self, client_id: &str, end: End) {
+    fn disconnected(&self, client_id: &str, end: &End) {
         if !self.connections() {
             return;
         }
         match end {
-            End::Orderly => self.line(Kind::Notice, format_args!("Client {client_id} disconnected.")),
+            End::Orderly => self.line(
+                Kind::Notice,
+                format_args!("Client {client_id} disconnected."),
+            ),
             End::ByClient(reason) => {
-                self.line(Kind::Notice, format_args!("Client {client_id} disconnected: {}.", reason.text()));
+                self.line(
+                    Kind::Notice,
+                    format_args!("Client {client_id} disconnected: {}.", reason.text()),
+                );
             }
-            End::ConnectionLost => self.line(Kind::Notice, format_args!("Client {client_id} closed its connection.")),
+            End::ConnectionLost => self.line(
+                Kind::Notice,
+                format_args!("Client {client_id} closed its connection."),
+            ),
             End::ByServer(ReasonCode::SessionTakenOver, _) => {
-                self.line(Kind::Notice, format_args!("Client {client_id} already connected, closing old connection."));
+                self.line(
+                    Kind::Notice,
+                    format_args!("Client {client_id} already connected, closing old connection."),
+                );
             }
             End::ByServer(ReasonCode::KeepAliveTimeout, _) => {
-                self.line(Kind::Notice, format_args!("Client {client_id} has exceeded timeout, disconnecting."));
+                self.line(
+                    Kind::Notice,
+                    format_args!("Client {client_id} has exceeded timeout, disconnecting."),
+                );
             }
             End::ByServer(reason, why) => {
-                let text = format_args!("Client {client_id} disconnected by the broker: {} ({why}).", reason.text());
+                let text = format_args!(
+                    "Client {client_id} disconnected by the broker: {} ({why}).",
+                    reason.text()
+                );
                 self.line(Kind::Notice, text);
             }
         }
@@ -174,7 +233,9 @@ impl State {
         match &self.config.timestamp_format {
             Some(format) => format!("{}: ", jiff::Zoned::now().strftime(format)),
             None => {
-                let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let seconds = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |since| since.as_secs());
                 format!("{seconds}: ")
             }
         }
@@ -191,14 +252,22 @@ fn open_places(config: &LogConfig) -> io::Result<Vec<Place>> {
             LogDest::Stderr => places.push(Place::Stderr),
             LogDest::Syslog => {
                 let socket = UnixDatagram::unbound()?;
-                let explain = |error: io::Error| io::Error::new(error.kind(), format!("/dev/log: {error}"));
+                let explain =
+                    |error: io::Error| io::Error::new(error.kind(), format!("/dev/log: {error}"));
                 socket.connect("/dev/log").map_err(explain)?;
                 socket.set_nonblocking(true)?;
                 places.push(Place::Syslog(socket));
             }
             LogDest::File(path) => {
-                let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-                let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(explain)?;
+                let explain = |error: io::Error| {
+                    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+                };
+                let file = OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .mode(0o600)
+                    .open(path)
+                    .map_err(explain)?;
                 places.push(Place::File(file));
             }
         }

@@ -12,15 +12,9 @@ use crate::settings::Settings;
 /// One letter.
 pub(crate) enum Mail {
     /// What one turn of another worker had for this one.
-    Handover {
-        from: u16,
-        batch: Vec<Handover>,
-    },
+    Handover { from: u16, batch: Vec<Handover> },
     /// Publications of ours that another worker has handled.
-    Credit {
-        from: u16,
-        count: u32,
-    },
+    Credit { from: u16, count: u32 },
     /// An authenticated connection whose Session belongs here.
     Connection(Box<Moved>),
     /// Start accepting from a listener.
@@ -52,9 +46,15 @@ pub(crate) struct Post {
 impl Post {
     /// A mailbox for each of `workers`, and the addresses of all.
     pub(crate) fn open(workers: u16) -> (Self, Vec<Mailbox>) {
-        let (boxes, mailboxes): (Vec<_>, Vec<_>) =
-            (0..workers).map(|_| tokio::sync::mpsc::unbounded_channel()).unzip();
-        (Self { boxes: boxes.into() }, mailboxes)
+        let (boxes, mailboxes): (Vec<_>, Vec<_>) = (0..workers)
+            .map(|_| tokio::sync::mpsc::unbounded_channel())
+            .unzip();
+        (
+            Self {
+                boxes: boxes.into(),
+            },
+            mailboxes,
+        )
     }
 
     /// Puts a letter into a worker's box. After that worker's end it is let go: nobody waits for it.

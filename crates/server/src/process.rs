@@ -54,14 +54,23 @@ struct Process {
 
 impl Process {
     fn start(loaded: Loaded, options: RunOptions) -> io::Result<Self> {
-        let Loaded { mut config, warnings } = loaded;
+        let Loaded {
+            mut config,
+            warnings,
+        } = loaded;
         if options.verbose {
             config.log.types = LogTypes::ALL;
         }
         let log = Log::open(&config.log)?;
-        log.line(Kind::Information, format_args!("dunlin version {} starting", env!("CARGO_PKG_VERSION")));
+        log.line(
+            Kind::Information,
+            format_args!("dunlin version {} starting", env!("CARGO_PKG_VERSION")),
+        );
         match &options.config_path {
-            Some(path) => log.line(Kind::Information, format_args!("Config loaded from {}.", path.display())),
+            Some(path) => log.line(
+                Kind::Information,
+                format_args!("Config loaded from {}.", path.display()),
+            ),
             None => log.line(Kind::Information, format_args!("Using default config.")),
         }
         for warning in &warnings {
@@ -72,7 +81,8 @@ impl Process {
         let count = config.workers.unwrap_or_else(cores);
         let (post, mailboxes) = Post::open(count);
         let settings = Arc::new(Settings::new(&config));
-        let seed = getrandom::u64().map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
+        let seed = getrandom::u64()
+            .map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
         let routes = Arc::new(RouteIndex::new(seed));
         let epoch = Instant::now();
         let mut workers = Vec::new();
@@ -93,12 +103,21 @@ impl Process {
         }
         for (number, socket, slots) in sockets {
             for to in 0..count {
-                let share = ListenerShare { number, socket: socket.try_clone()?, slots: Arc::clone(&slots) };
+                let share = ListenerShare {
+                    number,
+                    socket: socket.try_clone()?,
+                    slots: Arc::clone(&slots),
+                };
                 post.send(to, Mail::Listen(share));
             }
         }
         if let Some(path) = &config.pid_file {
-            let explain = |error: io::Error| io::Error::new(error.kind(), format!("pid_file {}: {error}", path.display()));
+            let explain = |error: io::Error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("pid_file {}: {error}", path.display()),
+                )
+            };
             std::fs::write(path, format!("{}\n", std::process::id())).map_err(explain)?;
         }
         if config.local_only {
@@ -107,12 +126,26 @@ impl Process {
             let hint = "Create a configuration file which defines a listener to allow remote access: `listener 1883` and `allow_anonymous true` open it to everybody.";
             log.line(Kind::Information, format_args!("{hint}"));
         }
-        log.line(Kind::Information, format_args!("dunlin version {} running with {count} worker(s)", env!("CARGO_PKG_VERSION")));
-        Ok(Self { options, config, log, post, workers })
+        log.line(
+            Kind::Information,
+            format_args!(
+                "dunlin version {} running with {count} worker(s)",
+                env!("CARGO_PKG_VERSION")
+            ),
+        );
+        Ok(Self {
+            options,
+            config,
+            log,
+            post,
+            workers,
+        })
     }
 
     fn serve(mut self) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             let mut signals = Signals::new()?;
             loop {
@@ -122,7 +155,10 @@ impl Process {
                 }
             }
         })?;
-        self.log.line(Kind::Information, format_args!("dunlin version {} terminating", env!("CARGO_PKG_VERSION")));
+        self.log.line(
+            Kind::Information,
+            format_args!("dunlin version {} terminating", env!("CARGO_PKG_VERSION")),
+        );
         self.post.broadcast(|| Mail::Stop);
         for worker in self.workers {
             match worker.join() {
@@ -139,38 +175,59 @@ impl Process {
 
     /// Reads the configuration again; on any error everything stays as it is.
     fn reload(&mut self) {
-        self.log.line(Kind::Information, format_args!("Reloading config."));
+        self.log
+            .line(Kind::Information, format_args!("Reloading config."));
         let loaded = match &self.options.config_path {
             Some(path) => dunlin_config::load(path, &self.options.overrides),
             None => dunlin_config::defaults(&self.options.overrides),
         };
-        let Loaded { mut config, warnings } = match loaded {
+        let Loaded {
+            mut config,
+            warnings,
+        } = match loaded {
             Ok(loaded) => dunlin_config::with_ports(loaded, &self.options.ports),
             Err(errors) => {
                 for error in &errors.0 {
                     self.log.line(Kind::Error, format_args!("Error: {error}"));
                 }
-                return self.log.line(Kind::Error, format_args!("Error: the configuration was not reloaded; the old one stays."));
+                return self.log.line(
+                    Kind::Error,
+                    format_args!("Error: the configuration was not reloaded; the old one stays."),
+                );
             }
         };
         if self.options.verbose {
             config.log.types = LogTypes::ALL;
         }
         if let Err(error) = self.log.reopen(&config.log) {
-            return self.log.line(Kind::Error, format_args!("Error: {error}; the old configuration stays."));
+            return self.log.line(
+                Kind::Error,
+                format_args!("Error: {error}; the old configuration stays."),
+            );
         }
         for warning in &warnings {
-            self.log.line(Kind::Warning, format_args!("Warning: {warning}"));
+            self.log
+                .line(Kind::Warning, format_args!("Warning: {warning}"));
         }
         for key in self.config.restart_needed(&config) {
-            self.log.line(Kind::Warning, format_args!("Warning: a change of `{key}` needs a restart; the old value stays."));
+            self.log.line(
+                Kind::Warning,
+                format_args!("Warning: a change of `{key}` needs a restart; the old value stays."),
+            );
         }
         // Listeners cannot come or go by a reload yet: their rules go by their place in the old list.
         config.listeners = self
             .config
             .listeners
             .iter()
-            .map(|old| config.listeners.iter().find(|new| new.address == old.address).unwrap_or(old).clone())
+            .map(|old| {
+                config
+                    .listeners
+                    .iter()
+                    .find(|new| new.address == old.address)
+                    .unwrap_or(old)
+                    .clone()
+            })
             .collect();
         config.pid_file.clone_from(&self.config.pid_file);
         config.worker_queue_max = self.config.worker_queue_max;
@@ -218,17 +275,31 @@ fn bind(config: &Config, log: &Log) -> io::Result<Vec<(u16, Bound, Arc<Slots>)>>
         let (address, optional) = match &listener.address {
             ListenAddress::Tcp { host, port } => {
                 let optional = config.local_only && host.as_deref() == Some("::1");
-                (Address::Tcp { host: host.clone(), port: *port }, optional)
+                (
+                    Address::Tcp {
+                        host: host.clone(),
+                        port: *port,
+                    },
+                    optional,
+                )
             }
             ListenAddress::Unix(path) => (Address::Unix(path.clone()), false),
         };
         let bound = match Bound::bind(&address) {
             Ok(bound) => bound,
             Err(error) if optional => {
-                log.line(Kind::Warning, format_args!("Warning: no IPv6 loopback: {error}."));
+                log.line(
+                    Kind::Warning,
+                    format_args!("Warning: no IPv6 loopback: {error}."),
+                );
                 continue;
             }
-            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: cannot listen on {error}", listener.origin))),
+            Err(error) => {
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("{}: cannot listen on {error}", listener.origin),
+                ));
+            }
         };
         let slots = Slots::new(listener.max_connections);
         for socket in bound {
@@ -240,13 +311,18 @@ fn bind(config: &Config, log: &Log) -> io::Result<Vec<(u16, Bound, Arc<Slots>)>>
 }
 
 fn cores() -> u16 {
-    std::thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX)).min(1024)
+    std::thread::available_parallelism()
+        .map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX))
+        .min(1024)
 }
 
 /// Each connection is a descriptor: take as many as the system lets us have.
 fn raise_descriptor_limit(log: &Log) {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => log.line(Kind::Information, format_args!("Up to {limit} open files.")),
-        Err(error) => log.line(Kind::Warning, format_args!("Warning: the limit of open files stays as it is: {error}.")),
+        Err(error) => log.line(
+            Kind::Warning,
+            format_args!("Warning: the limit of open files stays as it is: {error}."),
+        ),
     }
 }

@@ -28,7 +28,11 @@ impl Settings {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             limits: Arc::new(engine_limits(config)),
-            listeners: config.listeners.iter().map(|listener| listener_settings(config, listener)).collect(),
+            listeners: config
+                .listeners
+                .iter()
+                .map(|listener| listener_settings(config, listener))
+                .collect(),
             connect_timeout: Duration::from_secs(u64::from(config.connect_timeout_s)),
             nodelay: config.set_tcp_nodelay,
         }
@@ -70,12 +74,21 @@ fn listener_settings(config: &Config, listener: &dunlin_config::Listener) -> Lis
         topic_alias_maximum: listener.max_topic_alias,
         topic_alias_maximum_broker: listener.max_topic_alias_broker,
         // The longest that the protocol knows is no limit.
-        keep_alive_max_s: if config.max_keepalive_s == u16::MAX { 0 } else { config.max_keepalive_s },
+        keep_alive_max_s: if config.max_keepalive_s == u16::MAX {
+            0
+        } else {
+            config.max_keepalive_s
+        },
         maximum_qos: QoS::from_bits(listener.max_qos).unwrap_or(QoS::ExactlyOnce),
         retain_available: config.retain_available,
         zero_length_client_id: config.allow_zero_length_clientid,
-        session_expiry_max_s: config.persistent_client_expiration_s.map(|s| u32::try_from(s).unwrap_or(u32::MAX)),
+        session_expiry_max_s: config
+            .persistent_client_expiration_s
+            .map(|s| u32::try_from(s).unwrap_or(u32::MAX)),
         inflight_messages_max: config.max_inflight_messages,
     };
-    ListenerSettings { offer: Arc::new(offer), allow_anonymous: listener.allow_anonymous }
+    ListenerSettings {
+        offer: Arc::new(offer),
+        allow_anonymous: listener.allow_anonymous,
+    }
 }

@@ -77,7 +77,9 @@ pub(crate) struct Worker {
 
 /// Runs a worker until it is told to stop.
 pub(crate) fn run(parts: Parts) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mailbox = parts.mailbox;
     let engine = Engine::new(Setup {
         worker: parts.number,
@@ -142,7 +144,12 @@ impl Worker {
             Ok(()) => u64::from_ne_bytes(bytes),
             // No randomness left is no reason to refuse clients: the ids stay unique.
             Err(_) => {
-                self.random.set(self.random.get().wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1));
+                self.random.set(
+                    self.random
+                        .get()
+                        .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                        .wrapping_add(1),
+                );
                 self.random.get()
             }
         }
@@ -216,7 +223,11 @@ impl Worker {
 
     fn connection(&self, key: ConnectionKey) -> Option<Rc<Io>> {
         // What the engine said of an earlier user of the slot is not for this one.
-        self.connections.borrow().get(key.slot as usize)?.clone().filter(|io| io.is(key))
+        self.connections
+            .borrow()
+            .get(key.slot as usize)?
+            .clone()
+            .filter(|io| io.is(key))
     }
 
     /// Ends a turn: does what the engine asks for and writes every buffer once.
@@ -237,7 +248,9 @@ impl Worker {
                 break;
             }
             for key in writable.drain(..) {
-                let Some(io) = self.connection(key) else { continue };
+                let Some(io) = self.connection(key) else {
+                    continue;
+                };
                 match self.write(key, &io, &mut Context::from_waker(Waker::noop())) {
                     Ok(Poll::Ready(())) => {}
                     Ok(Poll::Pending) => io.socket_full(),
@@ -247,10 +260,22 @@ impl Worker {
         }
         self.writable.replace(writable);
         for (to, batch) in (0u16..).zip(letters).filter(|(_, batch)| !batch.is_empty()) {
-            self.post.send(to, Mail::Handover { from: self.number, batch });
+            self.post.send(
+                to,
+                Mail::Handover {
+                    from: self.number,
+                    batch,
+                },
+            );
         }
         for (to, count) in (0u16..).zip(credits).filter(|(_, count)| *count > 0) {
-            self.post.send(to, Mail::Credit { from: self.number, count });
+            self.post.send(
+                to,
+                Mail::Credit {
+                    from: self.number,
+                    count,
+                },
+            );
         }
         let next = self.engine.borrow().next_timeout();
         if next.is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {
@@ -289,16 +314,25 @@ impl Worker {
                 }
             }
             // Without a store nothing waits for the disk: the answer is immediate.
-            Output::Commit(batch) => self.handle(Input::Committed { batch: batch.id, result: Ok(()) }),
+            Output::Commit(batch) => self.handle(Input::Committed {
+                batch: batch.id,
+                result: Ok(()),
+            }),
             Output::Event(event) => self.log.event(&event),
         }
     }
 
     /// Writes what is outgoing on a connection. Pending when its socket is full.
-    pub(crate) fn write(&self, key: ConnectionKey, io: &Io, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+    pub(crate) fn write(
+        &self,
+        key: ConnectionKey,
+        io: &Io,
+        cx: &mut Context<'_>,
+    ) -> io::Result<Poll<()>> {
         loop {
             let engine = self.engine.borrow();
-            let Some(outgoing) = engine.outgoing(key).filter(|outgoing| !outgoing.is_empty()) else {
+            let Some(outgoing) = engine.outgoing(key).filter(|outgoing| !outgoing.is_empty())
+            else {
                 return Ok(Poll::Ready(()));
             };
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -314,8 +348,20 @@ impl Worker {
                 Poll::Ready(Ok(written)) => written,
             };
             let now = self.now();
-            self.engine.borrow_mut().handle(Input::Written { connection: key, bytes: written }, now);
-            if written == total && self.engine.borrow().outgoing(key).is_none_or(|outgoing| outgoing.is_empty()) {
+            self.engine.borrow_mut().handle(
+                Input::Written {
+                    connection: key,
+                    bytes: written,
+                },
+                now,
+            );
+            if written == total
+                && self
+                    .engine
+                    .borrow()
+                    .outgoing(key)
+                    .is_none_or(|outgoing| outgoing.is_empty())
+            {
                 return Ok(Poll::Ready(()));
             }
         }
@@ -363,10 +409,17 @@ async fn keep_time(worker: Rc<Worker>) {
             None => worker.timer.notified().await,
         }
         let now = worker.now();
-        if worker.engine.borrow().next_timeout().is_some_and(|at| at <= now) {
+        if worker
+            .engine
+            .borrow()
+            .next_timeout()
+            .is_some_and(|at| at <= now)
+        {
             worker.handle(Input::Timeout);
         }
-        if !worker.trimmed.get() && now.millis_since(worker.busy_at.get()) >= QUIET.as_millis() as u64 {
+        if !worker.trimmed.get()
+            && now.millis_since(worker.busy_at.get()) >= QUIET.as_millis() as u64
+        {
             worker.engine.borrow_mut().trim();
             worker.trimmed.set(true);
         }

@@ -63,8 +63,12 @@ impl Bound {
     pub fn bind(address: &Address) -> io::Result<Vec<Self>> {
         match address {
             Address::Unix(path) => Ok(vec![bind_unix(path)?]),
-            Address::Tcp { host: Some(host), port } => {
-                let addresses: Vec<SocketAddr> = (host.as_str(), *port).to_socket_addrs()?.collect();
+            Address::Tcp {
+                host: Some(host),
+                port,
+            } => {
+                let addresses: Vec<SocketAddr> =
+                    (host.as_str(), *port).to_socket_addrs()?.collect();
                 addresses.into_iter().map(bind_tcp).collect()
             }
             Address::Tcp { host: None, port } => bind_everywhere(*port),
@@ -89,7 +93,10 @@ impl Bound {
             Kind::Tcp(socket) => Kind::Tcp(socket.try_clone()?),
             Kind::Unix(socket, path) => Kind::Unix(socket.try_clone()?, Arc::clone(path)),
         };
-        Ok(Self { socket, place: self.place.clone() })
+        Ok(Self {
+            socket,
+            place: self.place.clone(),
+        })
     }
 }
 
@@ -110,7 +117,12 @@ fn bind_everywhere(port: u16) -> io::Result<Vec<Bound>> {
 
 fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
     let explain = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(explain)?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )
+    .map_err(explain)?;
     if address.is_ipv6() {
         socket.set_only_v6(true).map_err(explain)?;
     }
@@ -121,11 +133,15 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
     let family = if address.is_ipv6() { "ipv6" } else { "ipv4" };
     let socket = StdTcpListener::from(socket);
     let port = socket.local_addr()?.port();
-    Ok(Bound { socket: Kind::Tcp(socket), place: format!("{family} listen socket on port {port}") })
+    Ok(Bound {
+        socket: Kind::Tcp(socket),
+        place: format!("{family} listen socket on port {port}"),
+    })
 }
 
 fn bind_unix(path: &Path) -> io::Result<Bound> {
-    let explain = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let explain =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     // A socket that a killed broker left behind; never any other kind of file.
     if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
         && std::os::unix::net::UnixStream::connect(path).is_err()
@@ -135,7 +151,10 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     let socket = StdUnixListener::bind(path).map_err(explain)?;
     socket.set_nonblocking(true).map_err(explain)?;
     let place = format!("unix listen socket on path {}", path.display());
-    Ok(Bound { socket: Kind::Unix(socket, Arc::new(UnixPath(path.to_owned()))), place })
+    Ok(Bound {
+        socket: Kind::Unix(socket, Arc::new(UnixPath(path.to_owned()))),
+        place,
+    })
 }
 
 /// A bound socket in a runtime.
@@ -147,7 +166,14 @@ pub struct Listener {
 #[derive(Debug)]
 enum Attached {
     Tcp(TcpListener),
-    Unix(UnixListener, #[expect(dead_code, reason = "removes the socket's file when the last listener goes")] Arc<UnixPath>),
+    Unix(
+        UnixListener,
+        #[expect(
+            dead_code,
+            reason = "removes the socket's file when the last listener goes"
+        )]
+        Arc<UnixPath>,
+    ),
 }
 
 impl Listener {
@@ -188,12 +214,21 @@ mod tests {
     use super::*;
 
     fn block_on<F: Future>(future: F) -> F::Output {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(future)
     }
 
     #[test]
     fn a_stream_goes_on_in_another_runtime() {
-        let bound = Bound::bind(&Address::Tcp { host: Some("127.0.0.1".into()), port: 0 }).unwrap().remove(0);
+        let bound = Bound::bind(&Address::Tcp {
+            host: Some("127.0.0.1".into()),
+            port: 0,
+        })
+        .unwrap()
+        .remove(0);
         let port = bound.port().unwrap();
         let (accepted, mut client) = block_on(async {
             let listener = Listener::attach(bound).unwrap();
@@ -217,7 +252,8 @@ mod tests {
 
     #[test]
     fn a_unix_socket_is_removed_at_the_end_and_a_stale_one_replaced() {
-        let path = std::env::temp_dir().join(format!("dunlin-transport-{}.sock", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("dunlin-transport-{}.sock", std::process::id()));
         drop(StdUnixListener::bind(&path).unwrap());
         assert!(path.exists(), "left behind");
         let bound = Bound::bind(&Address::Unix(path.clone())).unwrap();
@@ -228,9 +264,21 @@ mod tests {
 
     #[test]
     fn errors_name_the_address() {
-        let first = Bound::bind(&Address::Tcp { host: Some("127.0.0.1".into()), port: 0 }).unwrap().remove(0);
+        let first = Bound::bind(&Address::Tcp {
+            host: Some("127.0.0.1".into()),
+            port: 0,
+        })
+        .unwrap()
+        .remove(0);
         let port = first.port().unwrap();
-        let error = Bound::bind(&Address::Tcp { host: Some("127.0.0.1".into()), port }).unwrap_err();
-        assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+        let error = Bound::bind(&Address::Tcp {
+            host: Some("127.0.0.1".into()),
+            port,
+        })
+        .unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("127.0.0.1:{port}")),
+            "{error}"
+        );
     }
 }

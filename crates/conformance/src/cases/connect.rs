@@ -73,11 +73,11 @@ pub const CASES: &[Case] = &[
         ["v5[MQTT-3.1.4-1]"]
     ),
     case!(
-        connect_properties_that_are_protocol_errors,
+        connect_properties_that_are_refused,
         ["v5[MQTT-3.1.4-1]"]
     ),
     case!(
-        will_properties_that_are_protocol_errors,
+        will_properties_that_are_refused,
         ["v5[MQTT-3.1.4-1]"]
     ),
     case!(
@@ -501,9 +501,9 @@ fn connect_with_unknown_properties_is_malformed(lab: &Lab) {
     }
 }
 
-fn connect_properties_that_are_protocol_errors(lab: &Lab) {
+fn connect_properties_that_are_refused(lab: &Lab) {
     let id = lab.unique("connect-property");
-    let wrong: [&[Prop<'_>]; 16] = [
+    let wrong: [&[Prop<'_>]; 12] = [
         &[Prop::U16(0x21, 0)],                         // Receive Maximum 0
         &[Prop::U32(0x27, 0)],                         // Maximum Packet Size 0
         &[Prop::Byte(0x17, 2)],                        // Request Problem Information 2
@@ -516,33 +516,41 @@ fn connect_properties_that_are_protocol_errors(lab: &Lab) {
         &[Prop::Byte(0x17, 1), Prop::Byte(0x17, 1)],   // Request Problem Information twice
         &[Prop::Byte(0x19, 1), Prop::Byte(0x19, 1)],   // Request Response Information twice
         &[Prop::Str(0x15, "m"), Prop::Str(0x15, "m")], // Authentication Method twice
-        &[Prop::U16(0x23, 1)],                         // Topic Alias
-        &[Prop::U32(0x18, 1)],                         // Will Delay Interval outside the Will
-        &[Prop::Varint(0x0B, 1)],                      // Subscription Identifier
-        &[Prop::U16(0x13, 60)],                        // Server Keep Alive
     ];
-    for props in wrong {
+    // §2.2.2.2: a property of another packet is malformed.
+    let foreign: [&[Prop<'_>]; 4] = [
+        &[Prop::U16(0x23, 1)],    // Topic Alias
+        &[Prop::U32(0x18, 1)],    // Will Delay Interval outside the Will
+        &[Prop::Varint(0x0B, 1)], // Subscription Identifier
+        &[Prop::U16(0x13, 60)],   // Server Keep Alive
+    ];
+    let wrong = wrong.iter().map(|props| (*props, PROTOCOL_ERROR));
+    for (props, reason) in wrong.chain(foreign.iter().map(|props| (*props, MALFORMED))) {
         let connect = ConnectSpec {
             props: props.to_vec(),
             ..ConnectSpec::v5(&id)
         };
-        expect_refused(lab.broker(), &connect.to_bytes(), PROTOCOL_ERROR);
+        expect_refused(lab.broker(), &connect.to_bytes(), reason);
     }
 }
 
-fn will_properties_that_are_protocol_errors(lab: &Lab) {
+fn will_properties_that_are_refused(lab: &Lab) {
     let id = lab.unique("connect-will-property");
-    let wrong: [&[Prop<'_>]; 8] = [
-        &[Prop::Byte(0x01, 2)],                        // Payload Format Indicator 2
-        &[Prop::Byte(0x01, 1), Prop::Byte(0x01, 1)],   // Payload Format Indicator twice
-        &[Prop::U32(0x18, 1), Prop::U32(0x18, 1)],     // Will Delay Interval twice
-        &[Prop::U32(0x02, 1), Prop::U32(0x02, 1)],     // Message Expiry Interval twice
-        &[Prop::Str(0x08, "a/+")],                     // Response Topic with a wildcard
-        &[Prop::Str(0x03, "a"), Prop::Str(0x03, "a")], // Content Type twice
-        &[Prop::U32(0x11, 1)],                         // Session Expiry Interval
-        &[Prop::U16(0x23, 1)],                         // Topic Alias
+    let wrong: [(&[Prop<'_>], u8); 8] = [
+        // Payload Format Indicator 2, and twice
+        (&[Prop::Byte(0x01, 2)], PROTOCOL_ERROR),
+        (&[Prop::Byte(0x01, 1), Prop::Byte(0x01, 1)], PROTOCOL_ERROR),
+        // Will Delay Interval, Message Expiry Interval, Content Type twice
+        (&[Prop::U32(0x18, 1), Prop::U32(0x18, 1)], PROTOCOL_ERROR),
+        (&[Prop::U32(0x02, 1), Prop::U32(0x02, 1)], PROTOCOL_ERROR),
+        (&[Prop::Str(0x03, "a"), Prop::Str(0x03, "a")], PROTOCOL_ERROR),
+        // Response Topic with a wildcard
+        (&[Prop::Str(0x08, "a/+")], PROTOCOL_ERROR),
+        // Session Expiry Interval and Topic Alias stand in other packets
+        (&[Prop::U32(0x11, 1)], MALFORMED),
+        (&[Prop::U16(0x23, 1)], MALFORMED),
     ];
-    for props in wrong {
+    for (props, reason) in wrong {
         let will = WillSpec {
             props: props.to_vec(),
             ..WillSpec::new("t", b"gone")
@@ -551,7 +559,7 @@ fn will_properties_that_are_protocol_errors(lab: &Lab) {
             will: Some(will),
             ..ConnectSpec::v5(&id)
         };
-        expect_refused(lab.broker(), &connect.to_bytes(), PROTOCOL_ERROR);
+        expect_refused(lab.broker(), &connect.to_bytes(), reason);
     }
 }
 

@@ -27,7 +27,7 @@ pub const CASES: &[Case] = &[
     case!(missing_property_length_is_malformed, ["v5[MQTT-2.2.2-1]"]),
     case!(broken_property_blocks_are_malformed, ["v5[MQTT-4.13.1-1]"]),
     case!(
-        properties_out_of_place_are_protocol_errors,
+        properties_out_of_place_are_refused,
         ["v5[MQTT-4.13.1-1]"]
     ),
 ];
@@ -331,12 +331,17 @@ fn broken_property_blocks_are_malformed(lab: &Lab) {
     }
 }
 
-fn properties_out_of_place_are_protocol_errors(lab: &Lab) {
+fn properties_out_of_place_are_refused(lab: &Lab) {
+    // §2.2.2.2: a property of another packet is malformed.
     for form in [
         "30 0a 00 01 61 05 11 00 00 00 01 78", // PUBLISH with Session Expiry Interval
         "30 08 00 01 61 03 21 00 05 78",       // PUBLISH with Receive Maximum
         "82 0a 00 01 03 13 00 05 00 01 61 00", // SUBSCRIBE with Server Keep Alive
         "e0 05 00 03 21 00 05",                // DISCONNECT with Receive Maximum
+    ] {
+        expect_answer(lab, &wire::hex(form), MALFORMED);
+    }
+    for form in [
         "30 09 00 01 61 04 01 00 01 00 78",    // Payload Format Indicator twice
         "30 07 00 01 61 02 01 02 78",          // Payload Format Indicator 2
         "82 0b 00 01 04 0b 01 0b 02 00 01 61 00", // Subscription Identifier twice

@@ -229,8 +229,8 @@ fn disconnect_forms_that_are_errors(lab: &Lab) {
             0x82,
             "Reason String twice",
         ),
-        ("e0 04 00 02 0b 01", 0x82, "a Subscription Identifier"),
-        ("e0 05 00 03 21 00 01", 0x82, "a Receive Maximum"),
+        ("e0 04 00 02 0b 01", 0x81, "a Subscription Identifier"),
+        ("e0 05 00 03 21 00 01", 0x81, "a Receive Maximum"),
     ];
     for (hex, reason, what) in forms {
         let mut client = lab.broker().v5(&lab.unique("c"));

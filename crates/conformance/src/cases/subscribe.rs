@@ -35,7 +35,7 @@ pub const CASES: &[Case] = &[
     ),
     case!(subscribe_forms_that_are_malformed, ["v5[MQTT-4.13.1-1]"]),
     case!(
-        subscribe_properties_that_are_protocol_errors,
+        subscribe_properties_that_are_refused,
         ["v5[MQTT-4.13.1-1]"]
     ),
     case!(
@@ -270,13 +270,13 @@ fn subscribe_forms_that_are_malformed(lab: &Lab) {
     }
 }
 
-fn subscribe_properties_that_are_protocol_errors(lab: &Lab) {
+fn subscribe_properties_that_are_refused(lab: &Lab) {
     // Subscription Identifier 0, and twice.
     refused(lab, "82 09 00 01 02 0b 00 00 01 61 00", 0x82);
     refused(lab, "82 0b 00 01 04 0b 01 0b 02 00 01 61 00", 0x82);
     // Session Expiry Interval and Topic Alias stand in other packets.
-    refused(lab, "82 0c 00 01 05 11 00 00 00 01 00 01 61 00", 0x82);
-    refused(lab, "82 0a 00 01 03 23 00 01 00 01 61 00", 0x82);
+    refused(lab, "82 0c 00 01 05 11 00 00 00 01 00 01 61 00", 0x81);
+    refused(lab, "82 0a 00 01 03 23 00 01 00 01 61 00", 0x81);
 }
 
 /// The standard forbids it without naming the code: a Malformed Packet and a Protocol Error are both fair.

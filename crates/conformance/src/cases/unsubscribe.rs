@@ -20,7 +20,7 @@ pub const CASES: &[Case] = &[
     ),
     case!(unsubscribe_forms_that_are_malformed, ["v5[MQTT-4.13.1-1]"]),
     case!(
-        unsubscribe_properties_that_are_protocol_errors,
+        unsubscribe_properties_of_other_packets_are_malformed,
         ["v5[MQTT-4.13.1-1]"]
     ),
     case!(
@@ -172,11 +172,11 @@ fn unsubscribe_forms_that_are_malformed(lab: &Lab) {
     }
 }
 
-fn unsubscribe_properties_that_are_protocol_errors(lab: &Lab) {
+fn unsubscribe_properties_of_other_packets_are_malformed(lab: &Lab) {
     // Subscription Identifier, Reason String and Session Expiry Interval stand in other packets.
-    refused(lab, "a2 08 00 01 02 0b 01 00 01 61", 0x82);
-    refused(lab, "a2 0a 00 01 04 1f 00 01 72 00 01 61", 0x82);
-    refused(lab, "a2 0b 00 01 05 11 00 00 00 01 00 01 61", 0x82);
+    refused(lab, "a2 08 00 01 02 0b 01 00 01 61", 0x81);
+    refused(lab, "a2 0a 00 01 04 1f 00 01 72 00 01 61", 0x81);
+    refused(lab, "a2 0b 00 01 05 11 00 00 00 01 00 01 61", 0x81);
 }
 
 /// The standard forbids it without naming the code: a Malformed Packet and a Protocol Error are both fair.
