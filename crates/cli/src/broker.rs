@@ -35,13 +35,21 @@ static FLAGS: &[Flag<Options>] = &[
     Flag {
         names: &["-p", "--port"],
         programs: Programs::ALL,
-        action: Action::Value { meta: "PORT", noun: "port", set: add_port },
+        action: Action::Value {
+            meta: "PORT",
+            noun: "port",
+            set: add_port,
+        },
         help: "listen on this port of the loopback addresses; may be repeated",
     },
     Flag {
         names: &["--set"],
         programs: Programs::ALL,
-        action: Action::Value { meta: "KEY=VALUE", noun: "KEY=VALUE", set: add_setting },
+        action: Action::Value {
+            meta: "KEY=VALUE",
+            noun: "KEY=VALUE",
+            set: add_setting,
+        },
         help: "set a configuration key, after the file; may be repeated",
     },
     Flag {
@@ -89,7 +97,9 @@ pub(crate) fn main(program: &str, arguments: &[OsString]) -> ExitCode {
         Ok(Asked::Work) => start(options),
         Ok(Asked::Help) => {
             let flags = help(FLAGS, Programs::ALL);
-            output::print(&format!("{program} runs the broker.\n\nUsage: {program} [FLAGS]\n\n{flags}{OUTSIDE}"));
+            output::print(&format!(
+                "{program} runs the broker.\n\nUsage: {program} [FLAGS]\n\n{flags}{OUTSIDE}"
+            ));
             ExitCode::SUCCESS
         }
         Ok(Asked::Version) => {
@@ -171,7 +181,9 @@ fn approve(loaded: &Loaded) -> ExitCode {
 
 fn add_port(options: &mut Options, value: &OsStr) -> Result<(), String> {
     let port = text(value)?;
-    let number = port.parse::<u16>().map_err(|_| format!("Invalid port given: {port}"))?;
+    let number = port
+        .parse::<u16>()
+        .map_err(|_| format!("Invalid port given: {port}"))?;
     add(&mut options.ports, number)
 }
 
@@ -194,7 +206,17 @@ mod tests {
 
     #[test]
     fn the_flags_of_the_broker() {
-        let options = read(&["-c", "a.conf", "-p", "1884", "-p", "1885", "-v", "--set", "max_qos=1"]);
+        let options = read(&[
+            "-c",
+            "a.conf",
+            "-p",
+            "1884",
+            "-p",
+            "1885",
+            "-v",
+            "--set",
+            "max_qos=1",
+        ]);
         let options = options.unwrap();
         assert_eq!(options.config, Some(PathBuf::from("a.conf")));
         assert_eq!(options.ports, [1884, 1885]);
@@ -206,8 +228,15 @@ mod tests {
     fn wrong_values_are_told() {
         let port = read(&["-p", "70000"]).err();
         assert_eq!(port.as_deref(), Some("Invalid port given: 70000"));
-        assert!(read(&["--set", "max_qos"]).err().is_some_and(|error| error.contains("KEY=VALUE")));
+        assert!(
+            read(&["--set", "max_qos"])
+                .err()
+                .is_some_and(|error| error.contains("KEY=VALUE"))
+        );
         let config = read(&["-c"]).err();
-        assert_eq!(config.as_deref(), Some("-c argument given but no config file specified."));
+        assert_eq!(
+            config.as_deref(),
+            Some("-c argument given but no config file specified.")
+        );
     }
 }

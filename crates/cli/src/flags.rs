@@ -68,7 +68,10 @@ pub(crate) fn parse<O>(
     while let Some(argument) = rest.next() {
         let shown = argument.to_string_lossy();
         let is_named = |flag: &&Flag<O>| {
-            let named = flag.names.iter().any(|name| argument.as_os_str() == OsStr::new(name));
+            let named = flag
+                .names
+                .iter()
+                .any(|name| argument.as_os_str() == OsStr::new(name));
             named && flag.programs.has(program)
         };
         let Some(flag) = table.iter().find(is_named) else {
@@ -83,7 +86,9 @@ pub(crate) fn parse<O>(
             Action::Help => return Ok(Asked::Help),
             Action::Version => return Ok(Asked::Version),
             Action::Later => {
-                return Err(format!("Mosquitto's option '{shown}' is not in this release of dunlin."));
+                return Err(format!(
+                    "Mosquitto's option '{shown}' is not in this release of dunlin."
+                ));
             }
         }
     }
@@ -111,7 +116,11 @@ pub(crate) fn help<O>(table: &[Flag<O>], program: Programs) -> String {
         let _ = writeln!(text, "  {names:<34} {}", flag.help);
     }
     if !later.is_empty() {
-        let _ = write!(text, "\nFlags of Mosquitto that are not in this release:\n  {}\n", later.join("; "));
+        let _ = write!(
+            text,
+            "\nFlags of Mosquitto that are not in this release:\n  {}\n",
+            later.join("; ")
+        );
     }
     text
 }
@@ -138,7 +147,9 @@ pub(crate) fn add<T>(list: &mut Vec<T>, value: T) -> Result<(), String> {
 /// # Errors
 /// When it is not UTF-8.
 pub(crate) fn text(value: &OsStr) -> Result<&str, String> {
-    value.to_str().ok_or_else(|| format!("'{}' is not UTF-8.", value.to_string_lossy()))
+    value
+        .to_str()
+        .ok_or_else(|| format!("'{}' is not UTF-8.", value.to_string_lossy()))
 }
 
 #[cfg(test)]
@@ -174,34 +185,61 @@ mod tests {
             },
             help: "remembers a word",
         },
-        Flag { names: &["--help"], programs: Programs::ALL, action: Action::Help, help: "this" },
-        Flag { names: &["-F"], programs: ONE, action: Action::Later, help: "" },
+        Flag {
+            names: &["--help"],
+            programs: Programs::ALL,
+            action: Action::Help,
+            help: "this",
+        },
+        Flag {
+            names: &["-F"],
+            programs: ONE,
+            action: Action::Later,
+            help: "",
+        },
     ];
 
     fn check(program: Programs, words: &[&str], expected: Result<(Asked, u32, &str), &str>) {
         let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
         let mut seen = Seen::default();
         let asked = parse(TABLE, program, &arguments, &mut seen);
-        let result = asked.as_ref().map(|asked| (*asked, seen.count, seen.word.as_str()));
+        let result = asked
+            .as_ref()
+            .map(|asked| (*asked, seen.count, seen.word.as_str()));
         assert_eq!(result.map_err(String::as_str), expected, "{words:?}");
     }
 
     #[test]
     fn arguments_are_walked_as_mosquitto_does() {
         check(ONE, &[], Ok((Asked::Work, 0, "")));
-        check(ONE, &["-n", "--count", "-w", "-n"], Ok((Asked::Work, 2, "-n")));
+        check(
+            ONE,
+            &["-n", "--count", "-w", "-n"],
+            Ok((Asked::Work, 2, "-n")),
+        );
         check(ONE, &["-w", "a", "-w", "b"], Ok((Asked::Work, 0, "b")));
         check(ONE, &["-n", "--help", "-x"], Ok((Asked::Help, 1, "")));
         check(ONE, &["-nn"], Err("Unknown option '-nn'."));
-        check(ONE, &["-w"], Err("-w argument given but no word specified."));
+        check(
+            ONE,
+            &["-w"],
+            Err("-w argument given but no word specified."),
+        );
         check(TWO, &["-w", "a"], Err("Unknown option '-w'."));
-        check(ONE, &["-F"], Err("Mosquitto's option '-F' is not in this release of dunlin."));
+        check(
+            ONE,
+            &["-F"],
+            Err("Mosquitto's option '-F' is not in this release of dunlin."),
+        );
     }
 
     #[test]
     fn the_help_tells_each_program_its_flags() {
         let one = help(TABLE, ONE);
-        assert!(one.contains("-n, --count") && one.contains("-w WORD"), "{one}");
+        assert!(
+            one.contains("-n, --count") && one.contains("-w WORD"),
+            "{one}"
+        );
         assert!(one.ends_with("not in this release:\n  -F\n"), "{one}");
         assert!(!help(TABLE, TWO).contains("-w"));
     }

@@ -4,7 +4,8 @@
 //! *not* about MQTT: the broker is `dunlin_server`, the tools drive `dunlin_protocol::client`.
 //!
 //! Reading order: `flags` (how arguments are read), `broker`, `options` (the tools' flags), `publish`,
-//! `subscribe`, and below them `connection`, `lines`, `signals`, `output`, `debug`.
+//! `subscribe`, and below them `work` and `connection` (the loop), `lines`, `network` and `signals` (its
+//! threads), `debug`, `output`.
 
 mod flags;
 
@@ -15,6 +16,8 @@ mod publish;
 mod subscribe;
 
 mod connection;
+mod work;
+
 mod lines;
 mod network;
 mod signals;
@@ -52,7 +55,10 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
-    match Path::new(&called).file_name().and_then(|name| name.to_str()) {
+    match Path::new(&called)
+        .file_name()
+        .and_then(|name| name.to_str())
+    {
         Some(name) if name.ends_with("mosquitto_pub") => {
             publish::main(&Tool::publish("mosquitto_pub"), &arguments)
         }
@@ -84,7 +90,9 @@ fn subcommand(arguments: &[OsString]) -> ExitCode {
         Some(flag) if flag.starts_with('-') => broker::main("dunlin", arguments),
         _ => {
             let name = first.to_string_lossy();
-            output::complain(&format!("Unknown command '{name}'.\n\nUse 'dunlin --help' to see usage."));
+            output::complain(&format!(
+                "Unknown command '{name}'.\n\nUse 'dunlin --help' to see usage."
+            ));
             ExitCode::FAILURE
         }
     }

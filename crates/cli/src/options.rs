@@ -6,14 +6,17 @@
 mod table;
 
 use std::ffi::OsString;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use dunlin_packet::{ProtocolVersion, QoS};
+use dunlin_packet::{PropertiesBuf, ProtocolVersion, QoS};
+use dunlin_protocol::client::{ConnectOptions, WillOptions};
 
+use crate::connection::Runner;
 use crate::flags::{Asked, Programs, help, parse, version};
-use crate::output::{self, Format};
+use crate::output::{self, Format, Output};
 
 use self::table::FLAGS;
 
@@ -56,7 +59,10 @@ impl Tool {
             Ok(Asked::Work) => Ok(options),
             Ok(Asked::Help) => {
                 let (name, flags) = (self.name, help(FLAGS, self.program));
-                output::print(&format!("{name} {}\n\nUsage: {name} {}\n\n{flags}", self.summary, self.usage));
+                output::print(&format!(
+                    "{name} {}\n\nUsage: {name} {}\n\n{flags}",
+                    self.summary, self.usage
+                ));
                 Err(ExitCode::SUCCESS)
             }
             Ok(Asked::Version) => {
@@ -64,7 +70,10 @@ impl Tool {
                 Err(ExitCode::SUCCESS)
             }
             Err(error) => {
-                output::complain(&format!("{error}\n\nUse '{} --help' to see usage.", self.name));
+                output::complain(&format!(
+                    "{error}\n\nUse '{} --help' to see usage.",
+                    self.name
+                ));
                 Err(ExitCode::FAILURE)
             }
         }
@@ -83,7 +92,10 @@ impl Tool {
             Some("Will payload given, but no will topic given.")
         } else if options.will.topic.is_none() && options.will.retain {
             Some("Will retain given, but no will topic given.")
-        } else if options.password.is_some() && options.user_name.is_none() && !options.version.is_v5() {
+        } else if options.password.is_some()
+            && options.user_name.is_none()
+            && !options.version.is_v5()
+        {
             Some("A password (-P) needs a username (-u) before MQTT 5.0.")
         } else if publishes && (options.topics.is_empty() || options.source.is_none()) {
             Some("Both topic and message must be supplied.")
@@ -170,7 +182,12 @@ impl Default for Options {
             keep_alive_s: 60,
             keep_session: false,
             session_expiry_s: None,
-            will: Will { topic: None, payload: None, qos: QoS::AtMostOnce, retain: false },
+            will: Will {
+                topic: None,
+                payload: None,
+                qos: QoS::AtMostOnce,
+                retain: false,
+            },
             qos: QoS::AtMostOnce,
             topics: Vec::new(),
             retain: false,
@@ -190,6 +207,50 @@ impl Default for Options {
 }
 
 impl Options {
+    /// A runner for a tool with these options.
+    pub(crate) fn runner(&self) -> Runner {
+        let output = Output::new(self.quiet);
+        Runner::new(
+            &self.host,
+            self.port,
+            self.connect_options(),
+            output,
+            self.debug,
+        )
+    }
+
+    fn connect_options(&self) -> ConnectOptions {
+        let client_id = match (&self.client_id, &self.id_prefix) {
+            (Some(client_id), _) => client_id.clone(),
+            (None, Some(prefix)) => format!("{prefix}{}", std::process::id()),
+            // 3.1 has no empty Client Identifier.
+            (None, None) if self.version == ProtocolVersion::V31 => random_client_id(),
+            (None, None) => String::new(),
+        };
+        let for_ever = (self.keep_session && self.version.is_v5()).then_some(u32::MAX);
+        let messages_max = self
+            .messages_max
+            .and_then(|count| u16::try_from(count).ok());
+        let will = self.will.topic.as_ref().map(|topic| WillOptions {
+            topic: topic.clone(),
+            payload: self.will.payload.clone().unwrap_or_default(),
+            qos: self.will.qos,
+            retain: self.will.retain,
+            properties: PropertiesBuf::new(),
+        });
+        ConnectOptions {
+            clean_start: !self.keep_session,
+            keep_alive_s: self.keep_alive_s,
+            session_expiry_interval_s: self.session_expiry_s.or(for_ever),
+            // No more than are wanted: what is left over waits in the Session.
+            receive_maximum: messages_max.unwrap_or(RECEIVE_MAXIMUM).min(RECEIVE_MAXIMUM),
+            user_name: self.user_name.clone(),
+            password: self.password.clone(),
+            will,
+            ..ConnectOptions::new(self.version, &client_id)
+        }
+    }
+
     /// Remembers where the message comes from.
     ///
     /// # Errors
@@ -201,6 +262,28 @@ impl Options {
         self.source = Some(source);
         Ok(())
     }
+}
+
+/// Messages at QoS 1 and 2 that the broker may have open towards a tool.
+const RECEIVE_MAXIMUM: u16 = 20;
+
+/// A Client Identifier that nobody else has, as Mosquitto's library makes it for 3.1.
+fn random_client_id() -> String {
+    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    // What seeds a hash table is random enough for a name, and needs no other source.
+    let random: Vec<u64> = (0..2)
+        .map(|_| RandomState::new().build_hasher().finish())
+        .collect();
+    let letters = random
+        .iter()
+        .flat_map(|number| (0..9).map(move |digit| (number >> (digit * 6)) % 62));
+    let letters = letters.filter_map(|index| LETTERS.get(usize::try_from(index).ok()?));
+    format!(
+        "mosq-{}",
+        letters
+            .map(|letter| char::from(*letter))
+            .collect::<String>()
+    )
 }
 
 #[cfg(test)]

@@ -64,7 +64,11 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(is_quiet: bool) -> Self {
-        Self { buffer: Vec::new(), is_broken: false, is_quiet }
+        Self {
+            buffer: Vec::new(),
+            is_broken: false,
+            is_quiet,
+        }
     }
 
     /// A line of `-d`.
@@ -94,6 +98,12 @@ impl Output {
         let written = stdout.write_all(&self.buffer).and_then(|()| stdout.flush());
         self.is_broken |= written.is_err();
         self.buffer.clear();
+    }
+
+    /// What has gathered.
+    #[cfg(test)]
+    pub(crate) fn gathered(&self) -> &str {
+        std::str::from_utf8(&self.buffer).unwrap_or_default()
     }
 
     /// Whether nobody reads standard output any more.
@@ -173,7 +183,10 @@ mod tests {
 
     #[test]
     fn messages_look_as_in_mosquittos_tools() {
-        let format = |verbose, no_newline| Format { verbose, no_newline };
+        let format = |verbose, no_newline| Format {
+            verbose,
+            no_newline,
+        };
         check("hello", format(false, false), "hello\n");
         check("hello", format(true, false), "t hello\n");
         check("hello", format(true, true), "t hello");
@@ -186,11 +199,36 @@ mod tests {
     #[test]
     fn refusals_have_mosquittos_words_and_numbers() {
         for (version, reason, text, status) in [
-            (ProtocolVersion::V311, ReasonCode::NotAuthorized, "Connection Refused: not authorised.", 5),
-            (ProtocolVersion::V31, ReasonCode::ClientIdentifierNotValid, "Connection Refused: identifier rejected.", 2),
-            (ProtocolVersion::V5, ReasonCode::NotAuthorized, "Not authorized", 135),
-            (ProtocolVersion::V5, ReasonCode::BadUserNameOrPassword, "Bad User Name or Password", 134),
-            (ProtocolVersion::V5, ReasonCode::ServerUnavailable, "Server unavailable", 136),
+            (
+                ProtocolVersion::V311,
+                ReasonCode::NotAuthorized,
+                "Connection Refused: not authorised.",
+                5,
+            ),
+            (
+                ProtocolVersion::V31,
+                ReasonCode::ClientIdentifierNotValid,
+                "Connection Refused: identifier rejected.",
+                2,
+            ),
+            (
+                ProtocolVersion::V5,
+                ReasonCode::NotAuthorized,
+                "Not authorized",
+                135,
+            ),
+            (
+                ProtocolVersion::V5,
+                ReasonCode::BadUserNameOrPassword,
+                "Bad User Name or Password",
+                134,
+            ),
+            (
+                ProtocolVersion::V5,
+                ReasonCode::ServerUnavailable,
+                "Server unavailable",
+                136,
+            ),
         ] {
             assert_eq!(refusal(reason, version), (text.to_owned(), status));
         }

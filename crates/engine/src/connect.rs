@@ -64,14 +64,16 @@ impl Engine {
             user_name: principal.user_name.clone(),
             address: Arc::clone(&principal.address),
         });
-        self.event(Event::Connected {
-            client_id: Arc::clone(&client_id),
-            address: Arc::clone(&principal.address),
-            level: connect.version.level(),
-            clean_start: connect.clean_start,
-            keep_alive_s: terms.keep_alive_s,
-            user_name: principal.user_name.clone(),
-        });
+        if self.limits.tell_connections {
+            self.event(Event::Connected {
+                client_id: Arc::clone(&client_id),
+                address: Arc::clone(&principal.address),
+                level: connect.version.level(),
+                clean_start: connect.clean_start,
+                keep_alive_s: terms.keep_alive_s,
+                user_name: principal.user_name.clone(),
+            });
+        }
         self.attach(key, slot, &terms, &offer, principal, &publisher);
         self.arm_will(slot, connect, &publisher, &mut records);
         self.watch(key.slot, terms.keep_alive_s, now);
@@ -371,7 +373,6 @@ impl Engine {
             version: terms.version,
             acknowledged: false,
             packet_size_max: terms.packet_size_max,
-            request_problem_information: terms.request_problem_information,
             expiry_was_zero: terms.session_expiry_interval_s == 0,
             publisher: Arc::clone(publisher),
             inbound_aliases: InboundAliases::new(offer.topic_alias_maximum),

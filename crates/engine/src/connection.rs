@@ -44,7 +44,6 @@ pub(crate) struct Live {
     pub(crate) acknowledged: bool,
     /// Largest packet that the client accepts.
     pub(crate) packet_size_max: u32,
-    pub(crate) request_problem_information: bool,
     /// The client's CONNECT asked for no Session beyond this connection (v5[MQTT-3.14.2-2]).
     pub(crate) expiry_was_zero: bool,
     pub(crate) publisher: Arc<Publisher>,

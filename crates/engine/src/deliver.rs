@@ -351,6 +351,9 @@ impl Engine {
         ) else {
             return false;
         };
+        if mutant::is_active(Mutant::OrderSwapped) {
+            session.queue.swap_heads();
+        }
         let Some(head) = session.queue.front() else {
             return false;
         };

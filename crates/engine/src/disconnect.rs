@@ -77,7 +77,9 @@ impl Engine {
         session.connection = None;
         let client_id = Arc::clone(&session.client_id);
         let orderly = end == End::Orderly;
-        self.event(Event::Disconnected { client_id, end });
+        if self.limits.tell_connections {
+            self.event(Event::Disconnected { client_id, end });
+        }
         self.announce_presence(live.session, false, now);
         self.settle_will(live.session, orderly, now);
         self.settle_session(live.session, now);
@@ -206,6 +208,7 @@ impl Engine {
         let origin = self.origin(key.partition);
         let topic = Arc::clone(&resolved.topic);
         let mut incoming = Incoming::new(&topic, &will.publisher, origin);
+        incoming.received_at = now;
         incoming.payload = &will.payload;
         incoming.forwarded = &will.forwarded;
         incoming.qos = will.qos;

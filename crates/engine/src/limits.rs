@@ -64,6 +64,10 @@ pub struct Limits {
     pub shared_strategy: SharedStrategy,
     /// Bytes of the cache of resolved Topic Names, per worker. At it: the oldest entries go.
     pub route_cache_bytes_max: usize,
+    /// Whether [`crate::Event::Connected`] and [`crate::Event::Disconnected`] are wanted.
+    pub tell_connections: bool,
+    /// Whether [`crate::Event::Subscribed`] and [`crate::Event::Unsubscribed`] are wanted.
+    pub tell_subscriptions: bool,
     /// Retained messages asked for at once for one Subscription.
     pub retained_chunk: usize,
 }
@@ -87,6 +91,8 @@ impl Default for Limits {
             auto_id_prefix: "auto-".to_owned(),
             shared_strategy: SharedStrategy::RoundRobin,
             route_cache_bytes_max: 8 << 20,
+            tell_connections: true,
+            tell_subscriptions: true,
             retained_chunk: 128,
         }
     }

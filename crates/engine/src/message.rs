@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dunlin_packet::QoS;
+use dunlin_packet::mutant::{self, Mutant};
 use dunlin_protocol::Timestamp;
 
 /// Who published: what later decisions and records need of the publisher.
@@ -38,6 +39,8 @@ pub struct Message {
     pub qos: QoS,
     /// RETAIN as published.
     pub retain: bool,
+    /// When it entered.
+    pub received_at: Timestamp,
     /// When it is worth nothing any more.
     pub expires_at: Option<Timestamp>,
     /// Who published it.
@@ -61,6 +64,7 @@ impl Message {
             properties_len: incoming.forwarded.len() as u32,
             qos: incoming.qos,
             retain: incoming.retain,
+            received_at: incoming.received_at,
             expires_at: incoming.expires_at,
             publisher: Arc::clone(incoming.publisher),
             origin: incoming.origin,
@@ -99,6 +103,7 @@ impl Message {
             payload: self.payload(),
             qos: self.qos,
             retain: self.retain,
+            received_at: self.received_at,
             expires_at: self.expires_at,
             publisher: &self.publisher,
             origin: self.origin,
@@ -122,6 +127,8 @@ pub struct Incoming<'a> {
     pub qos: QoS,
     /// RETAIN as published.
     pub retain: bool,
+    /// When it entered.
+    pub received_at: Timestamp,
     /// When it is worth nothing any more.
     pub expires_at: Option<Timestamp>,
     /// Who published it.
@@ -143,6 +150,7 @@ impl<'a> Incoming<'a> {
             payload: &[],
             qos: QoS::AtMostOnce,
             retain: false,
+            received_at: Timestamp::default(),
             expires_at: None,
             publisher,
             origin,
@@ -171,6 +179,7 @@ impl<'a> Incoming<'a> {
     /// Seconds of its Message Expiry Interval that are left, rounded up; `None` without expiry.
     #[must_use]
     pub fn expiry_left_s(&self, now: Timestamp) -> Option<u32> {
+        let now = if mutant::is_active(Mutant::MessageExpiryNotReduced) { self.received_at } else { now };
         let left = self.expires_at?.millis_since(now).div_ceil(1000);
         Some(u32::try_from(left).unwrap_or(u32::MAX))
     }

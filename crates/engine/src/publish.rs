@@ -112,6 +112,7 @@ impl Engine {
         let mut scratch = std::mem::take(&mut self.forwarded_scratch);
         let origin = self.origin(key.partition);
         let mut incoming = Incoming::new(&resolved.topic, &publisher, origin);
+        incoming.received_at = now;
         incoming.payload = publish.payload;
         incoming.forwarded = forwarded(publish.properties, &mut scratch);
         incoming.qos = publish.qos;
@@ -416,7 +417,10 @@ impl Engine {
         if topic.split('/').count() > usize::from(self.limits.topic_levels_max) {
             return Err(TooManyLevels);
         }
-        let route = self.routes.resolve(topic);
+        // A mutant sees no difference between `$` topics and others.
+        let plain = mutant::is_active(Mutant::DollarMatchesWildcard);
+        let seen = if plain { topic.trim_start_matches('$') } else { topic };
+        let route = self.routes.resolve(seen);
         let bytes = route.heap_bytes();
         let mut by_worker: Vec<Vec<Target>> = vec![Vec::new(); usize::from(self.workers)];
         for target in route.direct.into_vec() {

@@ -368,6 +368,7 @@ fn put_body(out: &mut Vec<u8>, message: &Message, epoch: WallEpoch) {
     put_text(out, &message.publisher.address);
     out.push(message.qos as u8 | u8::from(message.retain) << 2);
     let expires_at = message.expires_at.map_or(0, |at| epoch.wall_ms(at));
+    out.extend_from_slice(&epoch.wall_ms(message.received_at).to_be_bytes());
     out.extend_from_slice(&expires_at.to_be_bytes());
     out.extend_from_slice(&(message.forwarded().len() as u32).to_be_bytes());
     out.extend_from_slice(message.forwarded());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dunlin_packet::QoS;
 use dunlin_protocol::{Inbound, Outbound, Timestamp};
-use dunlin_route::{Grant, GroupKey, SessionKey, SubscriptionIds};
+use dunlin_route::{GroupKey, SessionKey, SubscriptionIds};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -47,7 +47,6 @@ pub(crate) struct Session {
 /// One Subscription, as UNSUBSCRIBE and the next SUBSCRIBE need it.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    pub(crate) grant: Grant,
     pub(crate) share: Option<Arc<ShareId>>,
 }
 
@@ -125,6 +124,16 @@ impl Queue {
             self.waiting.shrink_to(64);
         }
         Some(queued)
+    }
+
+    /// The mutant `order-swapped`: the next two messages change places.
+    pub(crate) fn swap_heads(&mut self) {
+        if let [first, second, ..] = self.waiting.make_contiguous()
+            && first.qos > QoS::AtMostOnce
+            && second.qos > QoS::AtMostOnce
+        {
+            std::mem::swap(&mut first.message, &mut second.message);
+        }
     }
 
     /// Removes all that `pick` chooses, in order.

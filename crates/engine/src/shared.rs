@@ -349,18 +349,15 @@ impl Engine {
         reply: Option<ReplyTo>,
         now: Timestamp,
     ) {
+        if mutant::is_active(Mutant::SharedToAll) {
+            return self.dispatch_to_all(message, group, now);
+        }
         let strategy = self.limits.shared_strategy;
         let chosen = self
             .groups
             .list
             .get_mut(group.slot as usize)
             .and_then(|found| {
-                if mutant::is_active(Mutant::SharedToAll) {
-                    found
-                        .members
-                        .iter_mut()
-                        .for_each(|member| member.in_flight = 0);
-                }
                 let member = found.choose(strategy, None)?;
                 member.in_flight += 1;
                 Some((member.session, member.merged.clone()))
@@ -393,6 +390,19 @@ impl Engine {
             reply,
         };
         self.hand_over(to, shared, now);
+    }
+
+    /// The mutant `shared-to-all`: every member gets a copy.
+    fn dispatch_to_all(&mut self, message: &Arc<Message>, group: GroupKey, now: Timestamp) {
+        let Some(found) = self.groups.list.get(group.slot as usize) else {
+            return;
+        };
+        let copies: Vec<_> = found.members.iter().map(|m| (m.session, m.merged.clone())).collect();
+        for (session, merged) in copies {
+            let (to, message) = (self.owner_of(session.partition), Arc::clone(message));
+            let shared = Handover::Shared { message, group, session, merged, moved: None, reply: None };
+            self.hand_over(to, shared, now);
+        }
     }
 
     /// A member of ours was chosen.

@@ -130,10 +130,7 @@ impl Engine {
         // v5[MQTT-3.8.4-3]
         session.subscriptions.insert(
             text.into(),
-            Subscription {
-                grant,
-                share: share.clone(),
-            },
+            Subscription { share: share.clone() },
         );
         if self.durable && session.is_durable() {
             let record = Record::Subscription {
@@ -162,11 +159,10 @@ impl Engine {
             }
             Some(share) => self.join_remote_or_local(&share, slot, grant, draft, now),
         }
-        self.event(Event::Subscribed {
-            client_id,
-            filter: text.to_owned(),
-            qos: grant.qos,
-        });
+        if self.limits.tell_subscriptions {
+            let filter = text.to_owned();
+            self.event(Event::Subscribed { client_id, filter, qos: grant.qos });
+        }
         granted(options.qos)
     }
 
@@ -299,10 +295,10 @@ impl Engine {
                 }
             }
         }
-        self.event(Event::Unsubscribed {
-            client_id,
-            filter: text.to_owned(),
-        });
+        if self.limits.tell_subscriptions {
+            let filter = text.to_owned();
+            self.event(Event::Unsubscribed { client_id, filter });
+        }
         ReasonCode::Success
     }
 }

@@ -92,6 +92,13 @@ impl Engine {
         }
     }
 
+    fn is_paused(&self, slot: u32) -> bool {
+        self.connections
+            .get(slot as usize)
+            .and_then(|connection| connection.live())
+            .is_some_and(|live| live.paused_by.is_some())
+    }
+
     fn scan_keep_alive(&mut self, now: Timestamp) {
         let mut watched = false;
         for slot in 0..self.watches.len() {
@@ -104,6 +111,11 @@ impl Engine {
                 continue;
             };
             watched = true;
+            if self.is_paused(slot as u32) {
+                // We do not read from it: its silence says nothing.
+                self.seen(slot as u32, now);
+                continue;
+            }
             let over = keep_alive::deadline(watch.last_seen, watch.keep_alive_s)
                 .is_some_and(|at| at <= now);
             if over && !mutant::is_active(Mutant::KeepAliveIgnored) {

@@ -14,7 +14,7 @@
 pub mod acks;
 pub mod aliases;
 pub mod auth;
-//pub mod client;
+pub mod client;
 pub mod handshake;
 pub mod inbound;
 pub mod keep_alive;

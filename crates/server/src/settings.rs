@@ -63,6 +63,8 @@ fn engine_limits(config: &Config) -> Limits {
             SharedStrategy::Sticky => limits::SharedStrategy::Sticky,
             SharedStrategy::LeastInFlight => limits::SharedStrategy::LeastInFlight,
         },
+        tell_connections: config.log.connection_messages && config.log.types.notice,
+        tell_subscriptions: config.log.types.subscribe || config.log.types.unsubscribe,
         ..Limits::default()
     }
 }

@@ -15,7 +15,12 @@ const fn switch(
     set: fn(&mut Options) -> Result<(), String>,
     help: &'static str,
 ) -> Flag<Options> {
-    Flag { names, programs, action: Action::Switch(set), help }
+    Flag {
+        names,
+        programs,
+        action: Action::Switch(set),
+        help,
+    }
 }
 
 const fn value(
@@ -25,11 +30,21 @@ const fn value(
     set: fn(&mut Options, &OsStr) -> Result<(), String>,
     help: &'static str,
 ) -> Flag<Options> {
-    Flag { names, programs, action: Action::Value { meta, noun, set }, help }
+    Flag {
+        names,
+        programs,
+        action: Action::Value { meta, noun, set },
+        help,
+    }
 }
 
 const fn later(names: &'static [&'static str], programs: Programs) -> Flag<Options> {
-    Flag { names, programs, action: Action::Later, help: "" }
+    Flag {
+        names,
+        programs,
+        action: Action::Later,
+        help: "",
+    }
 }
 
 /// Both tools.
@@ -70,15 +85,31 @@ pub(super) static FLAGS: &[Flag<Options>] = &[
         |o| o.take_source(Source::Lines),
         "every line of standard input is a message, sent as it comes",
     ),
-    switch(&["-n", "--null-message"], PUB, |o| o.take_source(Source::Empty), "the message is empty"),
+    switch(
+        &["-n", "--null-message"],
+        PUB,
+        |o| o.take_source(Source::Empty),
+        "the message is empty",
+    ),
     switch(
         &["-s", "--stdin-file"],
         PUB,
         |o| o.take_source(Source::Stdin),
         "all of standard input is one message",
     ),
-    value(&["-q", "--qos"], BOTH, ("QOS", "QoS"), set_qos, "0, 1 or 2; 0 if not given"),
-    switch(&["-r", "--retain"], PUB, |o| put(&mut o.retain, true), "the broker keeps the message"),
+    value(
+        &["-q", "--qos"],
+        BOTH,
+        ("QOS", "QoS"),
+        set_qos,
+        "0, 1 or 2; 0 if not given",
+    ),
+    switch(
+        &["-r", "--retain"],
+        PUB,
+        |o| put(&mut o.retain, true),
+        "the broker keeps the message",
+    ),
     value(
         &["--repeat"],
         PUB,
@@ -93,9 +124,24 @@ pub(super) static FLAGS: &[Flag<Options>] = &[
         set_repeat_delay,
         "time between these, which may be a fraction; 0 if not given",
     ),
-    switch(&["-v", "--verbose"], SUB, |o| put(&mut o.format.verbose, true), "print the topic before the payload"),
-    switch(&["-N"], SUB, |o| put(&mut o.format.no_newline, true), "print no line end behind the payload"),
-    switch(&["-R"], SUB, |o| put(&mut o.no_retained, true), "do not print retained messages"),
+    switch(
+        &["-v", "--verbose"],
+        SUB,
+        |o| put(&mut o.format.verbose, true),
+        "print the topic before the payload",
+    ),
+    switch(
+        &["-N"],
+        SUB,
+        |o| put(&mut o.format.no_newline, true),
+        "print no line end behind the payload",
+    ),
+    switch(
+        &["-R"],
+        SUB,
+        |o| put(&mut o.no_retained, true),
+        "do not print retained messages",
+    ),
     value(
         &["-T", "--filter-out"],
         SUB,
@@ -103,7 +149,13 @@ pub(super) static FLAGS: &[Flag<Options>] = &[
         |o, v| add(&mut o.filtered_out, filter(v, "filter")?),
         "do not print messages of this topic; may be repeated",
     ),
-    value(&["-C"], SUB, ("COUNT", "count"), set_messages_max, "end after so many messages"),
+    value(
+        &["-C"],
+        SUB,
+        ("COUNT", "count"),
+        set_messages_max,
+        "end after so many messages",
+    ),
     value(
         &["-W"],
         SUB,
@@ -111,7 +163,12 @@ pub(super) static FLAGS: &[Flag<Options>] = &[
         set_timeout,
         "end after so many seconds, with status 27",
     ),
-    switch(&["-E"], SUB, |o| put(&mut o.until_subscribed, true), "end when the broker has answered the subscription"),
+    switch(
+        &["-E"],
+        SUB,
+        |o| put(&mut o.until_subscribed, true),
+        "end when the broker has answered the subscription",
+    ),
     value(
         &["-h", "--host"],
         BOTH,
@@ -119,7 +176,13 @@ pub(super) static FLAGS: &[Flag<Options>] = &[
         |o, v| put(&mut o.host, text(v)?.to_owned()),
         "the broker's host; localhost if not given",
     ),
-    value(&["-p", "--port"], BOTH, ("PORT", "port"), set_port, "the broker's port; 1883 if not given"),
+    value(
+        &["-p", "--port"],
+        BOTH,
+        ("PORT", "port"),
+        set_port,
+        "the broker's port; 1883 if not given",
+    ),
     value(
         &["-V", "--protocol-version"],
         BOTH,
@@ -189,13 +252,49 @@ pub(super) static FLAGS: &[Flag<Options>] = &[
         |o, v| put(&mut o.will.payload, Some(v.as_encoded_bytes().to_vec())),
         "its payload; empty if not given",
     ),
-    value(&["--will-qos"], BOTH, ("QOS", "will QoS"), set_will_qos, "its QoS; 0 if not given"),
-    switch(&["--will-retain"], BOTH, |o| put(&mut o.will.retain, true), "the broker keeps it"),
-    switch(&["-d", "--debug"], BOTH, |o| put(&mut o.debug, true), "print what is sent and received"),
-    switch(&["--quiet"], BOTH, |o| put(&mut o.quiet, true), "print no errors"),
-    switch(&["--nodelay"], BOTH, |_| Ok(()), "always on: small packets are sent at once"),
-    Flag { names: &["--help"], programs: BOTH, action: Action::Help, help: "print this" },
-    Flag { names: &["--version"], programs: BOTH, action: Action::Version, help: "print the version" },
+    value(
+        &["--will-qos"],
+        BOTH,
+        ("QOS", "will QoS"),
+        set_will_qos,
+        "its QoS; 0 if not given",
+    ),
+    switch(
+        &["--will-retain"],
+        BOTH,
+        |o| put(&mut o.will.retain, true),
+        "the broker keeps it",
+    ),
+    switch(
+        &["-d", "--debug"],
+        BOTH,
+        |o| put(&mut o.debug, true),
+        "print what is sent and received",
+    ),
+    switch(
+        &["--quiet"],
+        BOTH,
+        |o| put(&mut o.quiet, true),
+        "print no errors",
+    ),
+    switch(
+        &["--nodelay"],
+        BOTH,
+        |_| Ok(()),
+        "always on: small packets are sent at once",
+    ),
+    Flag {
+        names: &["--help"],
+        programs: BOTH,
+        action: Action::Help,
+        help: "print this",
+    },
+    Flag {
+        names: &["--version"],
+        programs: BOTH,
+        action: Action::Version,
+        help: "print the version",
+    },
     later(&["-A"], BOTH),
     later(&["-D", "--property"], BOTH),
     later(&["-F"], SUB),
@@ -233,12 +332,13 @@ pub(super) static FLAGS: &[Flag<Options>] = &[
     later(&["--ws"], BOTH),
 ];
 
-
 fn name(value: &OsStr, what: &str) -> Result<String, String> {
     let topic = text(value)?;
     match TopicName::new(topic) {
         Ok(name) => Ok(name.as_str().to_owned()),
-        Err(_) => Err(format!("Invalid {what} topic '{topic}', does it contain '+' or '#'?")),
+        Err(_) => Err(format!(
+            "Invalid {what} topic '{topic}', does it contain '+' or '#'?"
+        )),
     }
 }
 
@@ -252,7 +352,9 @@ fn filter(value: &OsStr, what: &str) -> Result<String, String> {
     if is_valid {
         Ok(topic.to_owned())
     } else {
-        Err(format!("Invalid {what} topic '{topic}', are all '+' and '#' wildcards correct?"))
+        Err(format!(
+            "Invalid {what} topic '{topic}', are all '+' and '#' wildcards correct?"
+        ))
     }
 }
 
@@ -290,7 +392,10 @@ fn set_version(options: &mut Options, value: &OsStr) -> Result<(), String> {
 }
 
 fn set_keep_alive(options: &mut Options, value: &OsStr) -> Result<(), String> {
-    let seconds = text(value)?.parse::<u16>().ok().filter(|seconds| *seconds >= 5);
+    let seconds = text(value)?
+        .parse::<u16>()
+        .ok()
+        .filter(|seconds| *seconds >= 5);
     let range = "Invalid keepalive given, it must be between 5 and 65535 inclusive.";
     options.keep_alive_s = seconds.ok_or(range)?;
     Ok(())
@@ -299,7 +404,9 @@ fn set_keep_alive(options: &mut Options, value: &OsStr) -> Result<(), String> {
 fn set_session_expiry(options: &mut Options, value: &OsStr) -> Result<(), String> {
     let seconds = match text(value)? {
         "-1" | "∞" => u32::MAX,
-        seconds => seconds.parse::<u32>().map_err(|_| "session-expiry-interval not a number.")?,
+        seconds => seconds
+            .parse::<u32>()
+            .map_err(|_| "session-expiry-interval not a number.")?,
     };
     options.session_expiry_s = Some(seconds);
     options.version = ProtocolVersion::V5;
@@ -322,7 +429,8 @@ fn set_repeat_delay(options: &mut Options, value: &OsStr) -> Result<(), String> 
 fn set_messages_max(options: &mut Options, value: &OsStr) -> Result<(), String> {
     let count = text(value)?;
     let number = count.parse::<u32>().ok().filter(|number| *number > 0);
-    options.messages_max = Some(number.ok_or_else(|| format!("Invalid message count \"{count}\"."))?);
+    options.messages_max =
+        Some(number.ok_or_else(|| format!("Invalid message count \"{count}\"."))?);
     Ok(())
 }
 

@@ -22,7 +22,8 @@ fn check(result: Result<Options, String>, expected: &str) {
 
 #[test]
 fn what_the_flags_of_pub_say() {
-    let words = "-t a/b -m hello -q 2 -r -h broker -p 1884 -V 5 -i me -u user -P secret -k 5 -x 7 -d";
+    let words =
+        "-t a/b -m hello -q 2 -r -h broker -p 1884 -V 5 -i me -u user -P secret -k 5 -x 7 -d";
     let words: Vec<&str> = words.split(' ').collect();
     let options = publish(&words).unwrap();
     let expected = Options {
@@ -42,9 +43,22 @@ fn what_the_flags_of_pub_say() {
         ..Options::default()
     };
     assert_eq!(options, expected);
-    let repeated = ["-t", "a", "-t", "b", "-s", "--repeat", "3", "--repeat-delay", "0.5"];
+    let repeated = [
+        "-t",
+        "a",
+        "-t",
+        "b",
+        "-s",
+        "--repeat",
+        "3",
+        "--repeat-delay",
+        "0.5",
+    ];
     let options = publish(&repeated).unwrap();
-    assert_eq!((options.topics.as_slice(), options.repeat), (&["b".to_owned()][..], 3));
+    assert_eq!(
+        (options.topics.as_slice(), options.repeat),
+        (&["b".to_owned()][..], 3)
+    );
     assert_eq!(options.repeat_delay, Duration::from_millis(500));
 }
 
@@ -59,7 +73,10 @@ fn what_the_flags_of_sub_say() {
     let expected = Options {
         topics: vec!["a/+".into(), "$share/g/#".into()],
         filtered_out: vec!["a/x".into()],
-        format: Format { verbose: true, no_newline: true },
+        format: Format {
+            verbose: true,
+            no_newline: true,
+        },
         no_retained: true,
         messages_max: Some(3),
         timeout: Some(Duration::from_secs(2)),
@@ -74,9 +91,17 @@ fn what_the_flags_of_sub_say() {
 
 #[test]
 fn expiry_means_version_5() {
-    for (value, seconds) in [("0", 0), ("4294967295", u32::MAX), ("-1", u32::MAX), ("∞", u32::MAX)] {
+    for (value, seconds) in [
+        ("0", 0),
+        ("4294967295", u32::MAX),
+        ("-1", u32::MAX),
+        ("∞", u32::MAX),
+    ] {
         let options = subscribe(&["-t", "a", "-x", value]).unwrap();
-        assert_eq!((options.session_expiry_s, options.version), (Some(seconds), ProtocolVersion::V5));
+        assert_eq!(
+            (options.session_expiry_s, options.version),
+            (Some(seconds), ProtocolVersion::V5)
+        );
     }
 }
 
@@ -92,16 +117,37 @@ fn wrong_values_are_told_in_mosquittos_words() {
     let keep_alive = "Invalid keepalive given, it must be between 5 and 65535 inclusive.";
     check(pub_with(&["-k", "2"]), keep_alive);
     check(pub_with(&["-k", "70000"]), keep_alive);
-    check(pub_with(&["-V", "4"]), "Invalid protocol version argument given.");
-    check(pub_with(&["-x", "soon"]), "session-expiry-interval not a number.");
-    check(pub_with(&["--repeat", "0"]), "--repeat argument must be >0.");
-    check(pub_with(&["--repeat-delay", "-1"]), "--repeat-delay argument must be >=0.0.");
-    check(pub_with(&["--will-topic", "a", "--will-qos", "5"]), "Invalid will QoS 5.");
+    check(
+        pub_with(&["-V", "4"]),
+        "Invalid protocol version argument given.",
+    );
+    check(
+        pub_with(&["-x", "soon"]),
+        "session-expiry-interval not a number.",
+    );
+    check(
+        pub_with(&["--repeat", "0"]),
+        "--repeat argument must be >0.",
+    );
+    check(
+        pub_with(&["--repeat-delay", "-1"]),
+        "--repeat-delay argument must be >=0.0.",
+    );
+    check(
+        pub_with(&["--will-topic", "a", "--will-qos", "5"]),
+        "Invalid will QoS 5.",
+    );
     check(pub_with(&["-C", "1"]), "Unknown option '-C'.");
-    check(pub_with(&["--cafile"]), "Mosquitto's option '--cafile' is not in this release of dunlin.");
+    check(
+        pub_with(&["--cafile"]),
+        "Mosquitto's option '--cafile' is not in this release of dunlin.",
+    );
     let filter = "Invalid subscription topic 'a/#/b', are all '+' and '#' wildcards correct?";
     check(subscribe(&["-t", "a/#/b"]), filter);
-    check(subscribe(&["-t", "a", "-C", "0"]), "Invalid message count \"0\".");
+    check(
+        subscribe(&["-t", "a", "-C", "0"]),
+        "Invalid message count \"0\".",
+    );
     check(subscribe(&["-t", "a", "-W", "0"]), "Invalid timeout \"0\".");
     let out = "Invalid filter topic 'a+', are all '+' and '#' wildcards correct?";
     check(subscribe(&["-t", "a", "-T", "a+"]), out);
@@ -114,12 +160,30 @@ fn flags_that_do_not_go_together() {
     check(publish(&[]), both);
     check(publish(&["-t", "a"]), both);
     check(publish(&["-m", "a"]), both);
-    check(pub_with(&["-n"]), "Only one type of message can be sent at once.");
-    check(pub_with(&["-i", "a", "-I", "b"]), "-i and -I argument cannot be used together.");
-    check(pub_with(&["-c"]), "You must provide a client id if you are using the -c option.");
-    check(pub_with(&["--will-payload", "p"]), "Will payload given, but no will topic given.");
-    check(pub_with(&["--will-retain"]), "Will retain given, but no will topic given.");
-    check(pub_with(&["-P", "p"]), "A password (-P) needs a username (-u) before MQTT 5.0.");
+    check(
+        pub_with(&["-n"]),
+        "Only one type of message can be sent at once.",
+    );
+    check(
+        pub_with(&["-i", "a", "-I", "b"]),
+        "-i and -I argument cannot be used together.",
+    );
+    check(
+        pub_with(&["-c"]),
+        "You must provide a client id if you are using the -c option.",
+    );
+    check(
+        pub_with(&["--will-payload", "p"]),
+        "Will payload given, but no will topic given.",
+    );
+    check(
+        pub_with(&["--will-retain"]),
+        "Will retain given, but no will topic given.",
+    );
+    check(
+        pub_with(&["-P", "p"]),
+        "A password (-P) needs a username (-u) before MQTT 5.0.",
+    );
     assert!(pub_with(&["-P", "p", "-V", "5"]).is_ok());
     check(subscribe(&[]), "You must specify a topic to subscribe to.");
 }
@@ -135,4 +199,39 @@ fn each_flag_stands_once_per_tool() {
             }
         }
     }
+}
+
+#[test]
+fn what_connect_asks_for() {
+    let options = publish(&["-t", "a", "-n", "-V", "31"])
+        .unwrap()
+        .connect_options();
+    assert!(
+        options.client_id.starts_with("mosq-") && options.client_id.len() == 23,
+        "{}",
+        options.client_id
+    );
+    let other = publish(&["-t", "a", "-n", "-V", "31"])
+        .unwrap()
+        .connect_options();
+    assert_ne!(options.client_id, other.client_id);
+
+    let options = subscribe(&["-t", "a", "-I", "me-", "-C", "3"])
+        .unwrap()
+        .connect_options();
+    assert_eq!(options.client_id, format!("me-{}", std::process::id()));
+    assert_eq!((options.receive_maximum, options.clean_start), (3, true));
+    let options = subscribe(&["-t", "a", "-C", "300", "-c", "-i", "x", "-V", "5"])
+        .unwrap()
+        .connect_options();
+    assert_eq!((options.receive_maximum, options.clean_start), (20, false));
+    assert_eq!(options.session_expiry_interval_s, Some(u32::MAX));
+    let options = subscribe(&["-t", "a"]).unwrap().connect_options();
+    assert_eq!(
+        (
+            options.client_id.as_str(),
+            options.session_expiry_interval_s
+        ),
+        ("", None)
+    );
 }

@@ -332,8 +332,8 @@ fn packets_that_have_no_place_end_the_connection() {
     // Before CONNACK there is nothing to say good-bye to.
     assert!(pair.client.outgoing().is_empty());
 
-    for (bytes, reason) in [
-        (&b"\x20\x03\x00\x00\x00"[..], ReasonCode::ProtocolError),
+    let cases: [(&[u8], ReasonCode); 5] = [
+        (b"\x20\x03\x00\x00\x00", ReasonCode::ProtocolError),
         (b"\xf0\x00", ReasonCode::ProtocolError),
         (b"\x00\x00", ReasonCode::MalformedPacket),
         (
@@ -341,7 +341,8 @@ fn packets_that_have_no_place_end_the_connection() {
             ReasonCode::MalformedPacket,
         ),
         (b"\x82\x06\x00\x01t\x00\x01\x00", ReasonCode::ProtocolError),
-    ] {
+    ];
+    for (bytes, reason) in cases {
         let mut pair = Pair::connected(V5);
         pair.feed(bytes);
         let told = pair.error.map(ClientError::reason_code);
