@@ -104,7 +104,7 @@ impl Engine {
             next_serial: 1,
             next_origin: 1,
             next_cursor: 1,
-            retained: RetainedStore::default(),
+            retained: RetainedStore::new(setup.workers <= 1, hasher.clone()),
             groups: Groups::new(hasher.clone()),
             jobs: Jobs::default(),
             due: BTreeSet::new(),

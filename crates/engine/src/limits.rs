@@ -108,6 +108,9 @@ pub const KEEP_ALIVE_SCAN_MS: u64 = 500;
 /// one that another worker still holds cannot bring it back.
 pub const TOMBSTONE_MS: u64 = 10_000;
 
+/// Deletions remembered at once; beyond it the oldest is forgotten.
+pub const TOMBSTONES_MAX: usize = 65_536;
+
 /// Topics whose live copies are remembered while retained messages are still being delivered to a
 /// Subscription. Beyond it the oldest is forgotten, and its retained copy may arrive as well.
 pub const CURSOR_LIVE_TOPICS_MAX: usize = 4096;

@@ -179,7 +179,11 @@ impl<'a> Incoming<'a> {
     /// Seconds of its Message Expiry Interval that are left, rounded up; `None` without expiry.
     #[must_use]
     pub fn expiry_left_s(&self, now: Timestamp) -> Option<u32> {
-        let now = if mutant::is_active(Mutant::MessageExpiryNotReduced) { self.received_at } else { now };
+        let now = if mutant::is_active(Mutant::MessageExpiryNotReduced) {
+            self.received_at
+        } else {
+            now
+        };
         let left = self.expires_at?.millis_since(now).div_ceil(1000);
         Some(u32::try_from(left).unwrap_or(u32::MAX))
     }

@@ -419,7 +419,11 @@ impl Engine {
         }
         // A mutant sees no difference between `$` topics and others.
         let plain = mutant::is_active(Mutant::DollarMatchesWildcard);
-        let seen = if plain { topic.trim_start_matches('$') } else { topic };
+        let seen = if plain {
+            topic.trim_start_matches('$')
+        } else {
+            topic
+        };
         let route = self.routes.resolve(seen);
         let bytes = route.heap_bytes();
         let mut by_worker: Vec<Vec<Target>> = vec![Vec::new(); usize::from(self.workers)];

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use dunlin_packet::mutant::{self, Mutant};
 use dunlin_protocol::Timestamp;
 use dunlin_route::{Grant, Merged, RetainedIndex, SessionKey, filter_matches};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
 use crate::engine::Engine;
 use crate::io::{Handover, ReplyTo};
-use crate::limits::{CURSOR_LIVE_TOPICS_MAX, TOMBSTONE_MS};
+use crate::limits::{CURSOR_LIVE_TOPICS_MAX, TOMBSTONE_MS, TOMBSTONES_MAX};
 use crate::message::{Incoming, Message};
 use crate::record::Record;
 use crate::shared::merged;
@@ -23,21 +25,49 @@ use crate::shared::merged;
 pub(crate) struct RetainedStore {
     index: RetainedIndex<Arc<Message>>,
     expiring: BTreeSet<(Timestamp, Arc<str>)>,
-    /// Versions of deletions, until no older change can be on its way.
-    tombstones: VecDeque<(Timestamp, Arc<str>, u64)>,
+    tombstones: Option<Tombstones>,
 }
 
-impl Default for RetainedStore {
-    fn default() -> Self {
-        Self {
-            index: RetainedIndex::new(),
-            expiring: BTreeSet::new(),
-            tombstones: VecDeque::new(),
+/// Versions of deletions, until no older change can be on its way from another worker.
+struct Tombstones {
+    versions: HashMap<Arc<str>, u64, FixedState>,
+    /// In the order of their time.
+    graves: VecDeque<(Timestamp, Arc<str>, u64)>,
+}
+
+impl Tombstones {
+    fn add(&mut self, topic: &Arc<str>, version: u64, now: Timestamp) {
+        if self.graves.len() >= TOMBSTONES_MAX {
+            self.remove_first();
+        }
+        self.versions.insert(Arc::clone(topic), version);
+        self.graves.push_back((now, Arc::clone(topic), version));
+    }
+
+    fn remove_first(&mut self) {
+        let Some((_, topic, version)) = self.graves.pop_front() else {
+            return;
+        };
+        if self.versions.get(&topic) == Some(&version) {
+            self.versions.remove(&topic);
         }
     }
 }
 
 impl RetainedStore {
+    /// `alone` is for a broker with one worker, where changes come in order.
+    pub(crate) fn new(alone: bool, hasher: FixedState) -> Self {
+        let tombstones = || Tombstones {
+            versions: HashMap::with_hasher(hasher),
+            graves: VecDeque::new(),
+        };
+        Self {
+            index: RetainedIndex::new(),
+            expiring: BTreeSet::new(),
+            tombstones: (!alone).then(tombstones),
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
@@ -52,21 +82,21 @@ impl RetainedStore {
     ) -> Option<Record> {
         let topic = &message.topic;
         let version = message.retain_version;
-        let newer = self
-            .index
-            .get(topic)
-            .is_some_and(|held| held.retain_version > version)
-            || self
-                .tombstones
-                .iter()
-                .any(|(_, dead, at)| dead == topic && *at > version);
+        let held = self.index.get(topic).map(|held| held.retain_version);
+        let buried = self
+            .tombstones
+            .as_ref()
+            .and_then(|dead| dead.versions.get(topic).copied());
+        let newer = held.max(buried).is_some_and(|newest| newest > version);
         if newer {
             return None;
         }
         // v5[MQTT-3.3.1-6], v5[MQTT-3.3.1-7]
         let delete = message.payload().is_empty() && !mutant::is_active(Mutant::RetainEmptyKept);
         let old = if delete {
-            self.tombstones.push_back((now, Arc::clone(topic), version));
+            if let Some(tombstones) = &mut self.tombstones {
+                tombstones.add(topic, version, now);
+            }
             self.index.remove(topic)
         } else {
             self.index.insert(topic, Arc::clone(message))
@@ -110,21 +140,26 @@ impl RetainedStore {
     }
 
     pub(crate) fn next_sweep(&self) -> Option<Timestamp> {
-        let grave = self.tombstones.front().map(|(at, ..)| *at + TOMBSTONE_MS);
-        [self.expiring.first().map(|(at, _)| *at), grave]
-            .into_iter()
-            .flatten()
-            .min()
+        let grave = self
+            .tombstones
+            .as_ref()
+            .and_then(|dead| dead.graves.front());
+        let grave = grave.map(|(at, ..)| *at + TOMBSTONE_MS);
+        let expiry = self.expiring.first().map(|(at, _)| *at);
+        [expiry, grave].into_iter().flatten().min()
     }
 
     /// Lets expired messages go; returns the records of it.
     pub(crate) fn sweep(&mut self, now: Timestamp, durable: bool) -> Vec<Record> {
-        while self
-            .tombstones
-            .front()
-            .is_some_and(|(at, ..)| *at + TOMBSTONE_MS <= now)
-        {
-            self.tombstones.pop_front();
+        if let Some(tombstones) = &mut self.tombstones {
+            let over = |graves: &VecDeque<(Timestamp, _, _)>| {
+                graves
+                    .front()
+                    .is_some_and(|(at, ..)| *at + TOMBSTONE_MS <= now)
+            };
+            while over(&tombstones.graves) {
+                tombstones.remove_first();
+            }
         }
         let mut records = Vec::new();
         while let Some((at, topic)) = self.expiring.first().cloned().filter(|(at, _)| *at <= now) {

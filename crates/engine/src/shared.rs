@@ -397,10 +397,21 @@ impl Engine {
         let Some(found) = self.groups.list.get(group.slot as usize) else {
             return;
         };
-        let copies: Vec<_> = found.members.iter().map(|m| (m.session, m.merged.clone())).collect();
+        let copies: Vec<_> = found
+            .members
+            .iter()
+            .map(|m| (m.session, m.merged.clone()))
+            .collect();
         for (session, merged) in copies {
             let (to, message) = (self.owner_of(session.partition), Arc::clone(message));
-            let shared = Handover::Shared { message, group, session, merged, moved: None, reply: None };
+            let shared = Handover::Shared {
+                message,
+                group,
+                session,
+                merged,
+                moved: None,
+                reply: None,
+            };
             self.hand_over(to, shared, now);
         }
     }

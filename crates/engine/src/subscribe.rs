@@ -130,7 +130,9 @@ impl Engine {
         // v5[MQTT-3.8.4-3]
         session.subscriptions.insert(
             text.into(),
-            Subscription { share: share.clone() },
+            Subscription {
+                share: share.clone(),
+            },
         );
         if self.durable && session.is_durable() {
             let record = Record::Subscription {
@@ -161,7 +163,11 @@ impl Engine {
         }
         if self.limits.tell_subscriptions {
             let filter = text.to_owned();
-            self.event(Event::Subscribed { client_id, filter, qos: grant.qos });
+            self.event(Event::Subscribed {
+                client_id,
+                filter,
+                qos: grant.qos,
+            });
         }
         granted(options.qos)
     }

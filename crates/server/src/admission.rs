@@ -19,6 +19,7 @@ use crate::connection;
 use crate::listen::Permit;
 use crate::log::Kind;
 use crate::mail::{Mail, Moved};
+use crate::settings::ListenerSettings;
 use crate::worker::Worker;
 
 /// Bytes that a peer may send before its CONNECT is complete, as Mosquitto's bound: a large Will fits.
@@ -108,45 +109,29 @@ async fn admit(
     listener: u16,
 ) -> Option<Admitted> {
     let settings = worker.settings();
-    let mut bytes = Vec::new();
-    let read = tokio::time::timeout(
-        settings.connect_timeout,
-        read_connect(&worker, &mut stream, &mut bytes),
-    )
-    .await;
-    let (connect, len) = match read {
-        Err(_) => {
-            worker.log.line(
-                Kind::Notice,
-                format_args!("Client {peer} sent no CONNECT in time, closing."),
-            );
-            return None;
-        }
-        Ok(Err(_)) => return None,
-        Ok(Ok(false)) => {
-            refuse_malformed(&worker, &mut stream, &bytes, &peer).await;
-            return None;
-        }
-        Ok(Ok(true)) => match decode_connect(&bytes, CONNECT_BYTES_MAX as u32) {
-            Ok(Decoded::Packet {
-                packet: Packet::Connect(connect),
-                len,
-            }) => (connect, len),
-            _ => return None,
-        },
-    };
-    debug_assert!(len <= bytes.len());
     let rules = settings.listeners.get(usize::from(listener))?;
-    match authenticate::check(&connect, rules, &AuthMethods::default(), &peer) {
-        Verdict::Refuse(reason, why) => {
-            let version = connect.version;
-            worker
-                .log
-                .line(Kind::Notice, format_args!("Client {peer} refused: {why}."));
-            refuse(&mut stream, version, reason).await;
-            None
+    let mut bytes = Vec::new();
+    let coming = come_in(&worker, &mut stream, &mut bytes, rules, &peer);
+    let Ok(came) = tokio::time::timeout(settings.connect_timeout, coming).await else {
+        let text = format_args!("Client {peer} was not connected in time, closing.");
+        worker.log.line(Kind::Notice, text);
+        return None;
+    };
+    let connect = match decode_connect(&bytes, CONNECT_BYTES_MAX as u32) {
+        Ok(Decoded::Packet {
+            packet: Packet::Connect(connect),
+            ..
+        }) => connect,
+        _ => {
+            // The peer may be gone; then nobody is to be told.
+            if came.is_ok() {
+                refuse_malformed(&worker, &mut stream, &bytes, &peer).await;
+            }
+            return None;
         }
-        Verdict::Admit(principal) => {
+    };
+    match came.ok()? {
+        Some(Verdict::Admit(principal)) => {
             let owner = owner_of(&connect, &worker);
             Some(Admitted {
                 stream,
@@ -155,7 +140,46 @@ async fn admit(
                 worker: owner,
             })
         }
+        Some(Verdict::Refuse(reason, why)) => {
+            let version = connect.version;
+            worker
+                .log
+                .line(Kind::Notice, format_args!("Client {peer} refused: {why}."));
+            refuse(&mut stream, version, reason).await;
+            None
+        }
+        _ => None,
     }
+}
+
+/// Reads CONNECT and asks who it is. `None` when there is no CONNECT.
+async fn come_in(
+    worker: &Worker,
+    stream: &mut Stream,
+    bytes: &mut Vec<u8>,
+    rules: &ListenerSettings,
+    peer: &str,
+) -> io::Result<Option<Verdict>> {
+    if !read_connect(worker, stream, bytes).await? {
+        return Ok(None);
+    }
+    let methods = AuthMethods::default();
+    let (verdict, len) = match decode_connect(bytes, CONNECT_BYTES_MAX as u32) {
+        Ok(Decoded::Packet {
+            packet: Packet::Connect(connect),
+            len,
+        }) => (authenticate::check(&connect, rules, &methods, peer), len),
+        _ => return Ok(None),
+    };
+    let Verdict::Exchange(exchange, step) = verdict else {
+        return Ok(Some(verdict));
+    };
+    let mut unread = bytes.split_off(len);
+    let running = (exchange, step);
+    let verdict =
+        authenticate::exchange(stream, &mut unread, CONNECT_BYTES_MAX, running, peer).await?;
+    bytes.extend_from_slice(&unread);
+    Ok(Some(verdict))
 }
 
 /// An empty Client Identifier is assigned so that it belongs to whoever assigns it.
