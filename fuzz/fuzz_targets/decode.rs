@@ -63,7 +63,7 @@ impl Reader {
         let connect = byte & 8 != 0;
         let server = byte & 4 != 0 && !connect;
         let sender = if server { Sender::Server } else { Sender::Client };
-        let packet_size_max = [u32::MAX, 2_000_000, 100, 20][usize::from(byte >> 4 & 3)];
+        let packet_size_max = [u32::MAX, 2_000_000, 100, 20][usize::from((byte >> 4) & 3)];
         Reader { rules: Rules { version, sender, packet_size_max }, connect }
     }
 
@@ -191,14 +191,12 @@ fn encoded(packet: &Packet<'_>, version: ProtocolVersion) -> Vec<u8> {
 }
 
 fn decode_again<'a>(bytes: &'a [u8], rules: &Rules) -> Packet<'a> {
-    let version = if bytes[0] == 0x10 { None } else { Some(rules.version) };
-    let decoded = match version {
+    let decoded = if bytes[0] == 0x10 {
         // CONNECT carries its own version, which need not be that of the connection.
-        None => decode_connect(bytes, u32::MAX).map_err(|error| error.to_string()),
-        Some(_) => {
-            let rules = Rules { packet_size_max: u32::MAX, ..*rules };
-            decode(bytes, &rules).map_err(|error| error.to_string())
-        }
+        decode_connect(bytes, u32::MAX).map_err(|error| error.to_string())
+    } else {
+        let rules = Rules { packet_size_max: u32::MAX, ..*rules };
+        decode(bytes, &rules).map_err(|error| error.to_string())
     };
     match decoded {
         Ok(Decoded::Packet { packet, len }) if len == bytes.len() => packet,

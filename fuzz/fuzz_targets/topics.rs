@@ -14,8 +14,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| check(data));
 
-/// Few enough that filters overlap, odd enough that orders differ: `!` is below `/` in no order of
-/// ours, U+00E4 has two bytes.
+/// Few enough that filters overlap, odd enough that orders differ: as a byte `!` comes before `/`, as a
+/// level `a!` comes after `a`.
 const NAMES: [&str; 8] = ["", "a", "b", "ab", "$a", "a!", "ä", "long-name-of-a-level"];
 
 const LEVELS_MAX: usize = 5;
@@ -107,7 +107,7 @@ impl Routes {
 
     fn group(&mut self, choices: &mut Choices<'_>) {
         let (filter, byte) = (filter(choices), choices.byte());
-        let group = GroupKey { partition: u16::from(byte & 1), slot: u32::from(byte >> 1 & 3) };
+        let group = GroupKey { partition: u16::from(byte & 1), slot: u32::from((byte >> 1) & 3) };
         let entry = (filter.clone(), group.partition, group.slot);
         if byte & 128 == 0 {
             assert_eq!(self.index.add_group(&filter, group), self.groups.insert(entry));
@@ -188,8 +188,8 @@ fn session(choices: &mut Choices<'_>) -> SessionKey {
     let byte = choices.byte();
     SessionKey {
         partition: u16::from(byte & 1),
-        slot: u32::from(byte >> 1 & 3),
-        serial: u32::from(byte >> 3 & 1),
+        slot: u32::from((byte >> 1) & 3),
+        serial: u32::from((byte >> 3) & 1),
     }
 }
 

@@ -148,7 +148,8 @@ fn connected(
     connect: &Connect<'_>,
     principal: Principal,
 ) {
-    let random = worker.random();
+    // Only an assigned Client Identifier needs it, and it costs a system call.
+    let random = if connect.client_id.is_empty() { worker.random() } else { 0 };
     worker.handle(Input::Connect {
         connection,
         connect,

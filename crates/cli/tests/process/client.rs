@@ -15,17 +15,26 @@ use crate::broker::WAIT;
 /// What carries the bytes of a Network Connection.
 trait Carrier: Read + Write {
     fn limit_reads(&self, limit: Duration) -> io::Result<()>;
+    fn limit_writes(&self, limit: Duration) -> io::Result<()>;
 }
 
 impl Carrier for TcpStream {
     fn limit_reads(&self, limit: Duration) -> io::Result<()> {
         self.set_read_timeout(Some(limit))
     }
+
+    fn limit_writes(&self, limit: Duration) -> io::Result<()> {
+        self.set_write_timeout(Some(limit))
+    }
 }
 
 impl Carrier for UnixStream {
     fn limit_reads(&self, limit: Duration) -> io::Result<()> {
         self.set_read_timeout(Some(limit))
+    }
+
+    fn limit_writes(&self, limit: Duration) -> io::Result<()> {
+        self.set_write_timeout(Some(limit))
     }
 }
 
@@ -52,24 +61,22 @@ impl Client {
     pub(crate) fn tcp(address: impl ToSocketAddrs) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(WAIT))?;
-        Ok(Self::over(Box::new(stream)))
+        Self::over(Box::new(stream))
     }
 
     /// A new connection by a unix socket.
     pub(crate) fn unix(path: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
-        stream.set_write_timeout(Some(WAIT))?;
-        Ok(Self::over(Box::new(stream)))
+        Self::over(Box::new(UnixStream::connect(path)?))
     }
 
-    fn over(carrier: Box<dyn Carrier>) -> Self {
-        Self {
+    fn over(carrier: Box<dyn Carrier>) -> io::Result<Self> {
+        carrier.limit_writes(WAIT)?;
+        Ok(Self {
             carrier,
             level: 5,
             connack: Wire::default(),
             unread: Vec::new(),
-        }
+        })
     }
 
     /// Sends CONNECT and demands success.
@@ -108,6 +115,16 @@ impl Client {
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         if let Err(error) = self.carrier.write_all(bytes) {
             assert!(is_close(error.kind()), "cannot send: {error}");
+        }
+    }
+
+    /// Sends bytes that the broker need not take; false if it has not taken them all within the limit.
+    pub(crate) fn push(&mut self, bytes: &[u8], limit: Duration) -> bool {
+        let limited = self.carrier.limit_writes(limit);
+        match limited.and_then(|()| self.carrier.write_all(bytes)) {
+            Ok(()) => true,
+            Err(error) if is_close(error.kind()) || is_early(error.kind()) => false,
+            Err(error) => panic!("cannot send: {error}"),
         }
     }
 
@@ -269,7 +286,7 @@ fn is_close(kind: ErrorKind) -> bool {
     )
 }
 
-/// The time of a read was up, or a signal came between.
+/// The time of a read or write was up, or a signal came between.
 fn is_early(kind: ErrorKind) -> bool {
     matches!(
         kind,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_conformance::{ConnectSpec, PublishSpec};
+use dunlin_conformance::{ConnectSpec, PublishSpec, wire};
 
 use crate::broker::{Broker, wait_until};
 use crate::client::Client;
@@ -83,7 +83,7 @@ fn a_listener_has_no_more_than_max_connections() {
 /// Payload of the flood, in bytes.
 const FLOOD_PAYLOAD: usize = 10_000;
 
-/// Memory by which the broker may grow while 50 MB pass by.
+/// Memory by which the broker may grow while more than that passes by.
 const GROWTH_KIB_MAX: u64 = 32 * 1024;
 
 #[test]
@@ -152,6 +152,28 @@ fn check_flood(client: &mut Client, topic: &str, number: u32) {
     assert_eq!(delivered.topic, topic);
     assert_eq!(delivered.payload.len(), FLOOD_PAYLOAD);
     assert_eq!(delivered.payload[..4], number.to_be_bytes(), "{topic}");
+}
+
+/// Bytes of PINGREQ that a client sends without reading an answer.
+const PINGS_BYTES: usize = 64 * 1024 * 1024;
+
+#[test]
+fn a_client_that_reads_no_answers_is_read_no_further() {
+    let broker = Broker::start("workers 2\n");
+    let mut deaf = broker.v5("deaf");
+    let before = kernel::peak_memory_kib(broker.pid());
+    let pings = wire::pingreq().repeat(32 * 1024);
+    let mut sent = 0;
+    while sent < PINGS_BYTES && deaf.push(&pings, Duration::from_secs(2)) {
+        sent += pings.len();
+    }
+    // Each byte has one of the answer, and nobody takes them.
+    let growth = kernel::peak_memory_kib(broker.pid()) - before;
+    assert!(
+        growth < GROWTH_KIB_MAX,
+        "the broker has grown by {growth} KiB for {sent} bytes of PINGREQ"
+    );
+    broker.v5("other").ping();
 }
 
 /// Connections that do nothing.

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::iter;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -435,11 +434,10 @@ fn hardening_18_connect_has_to_come_in_time(lab: &Lab) {
     let broker = lab.broker_with("connect_timeout 1");
     let connect = ConnectSpec::v311(&"x".repeat(200)).to_bytes();
     let (half, rest) = connect.split_at(20);
-    let slow = rest.iter().copied();
-    let forms: [(&str, &[u8], &mut dyn Iterator<Item = u8>); 3] = [
-        ("nothing", &[], &mut iter::empty()),
-        ("half a CONNECT", half, &mut iter::empty()),
-        ("a CONNECT byte by byte", half, &mut slow.clone()),
+    let forms: [(&str, &[u8], &[u8]); 3] = [
+        ("nothing", &[], &[]),
+        ("half a CONNECT", half, &[]),
+        ("a CONNECT byte by byte", half, rest),
     ];
     for (form, opening, pieces) in forms {
         let took = closed_after(broker.addr, opening, pieces);
@@ -467,11 +465,7 @@ fn hardening_18_half_a_packet_is_no_sign_of_life(lab: &Lab) {
         .to_bytes();
         // The beginning of a PUBLISH of 127 bytes.
         let opening = [connect, wire::hex("30 7f 00 7d")].concat();
-        let took = closed_after(
-            lab.broker().addr,
-            &opening,
-            &mut iter::repeat(b'x').take(100),
-        );
+        let took = closed_after(lab.broker().addr, &opening, &[b'x'; 100]);
         let in_time = Duration::from_millis(1400)..Duration::from_millis(4000);
         assert!(
             in_time.contains(&took),
@@ -528,7 +522,7 @@ fn peak_kib(broker: &Broker) -> u64 {
     let file = format!("/proc/{}/status", broker.pid());
     let status = fs::read_to_string(&file).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line
+    let kib: Option<u64> = line
         .and_then(|line| line.split_whitespace().next())
         .and_then(|number| number.parse().ok());
     kib.unwrap_or_else(|| panic!("no VmHWM in {file}"))
@@ -543,13 +537,9 @@ fn assert_grown_by_less_than(broker: &Broker, before_kib: u64, mib: u64) {
     );
 }
 
-/// Sends these bytes, then a piece now and then, until the broker closes: how long that took.
+/// Sends these bytes, then the others one by one, until the broker closes: how long that took.
 #[track_caller]
-fn closed_after(
-    addr: SocketAddr,
-    opening: &[u8],
-    pieces: &mut dyn Iterator<Item = u8>,
-) -> Duration {
+fn closed_after(addr: SocketAddr, opening: &[u8], others: &[u8]) -> Duration {
     let began = Instant::now();
     let mut stream = match TcpStream::connect(addr) {
         Ok(stream) => stream,
@@ -559,18 +549,15 @@ fn closed_after(
         .set_read_timeout(Some(BETWEEN_BYTES))
         .and_then(|()| stream.write_all(opening));
     assert!(ready.is_ok(), "cannot send to {addr}: {ready:?}");
+    let mut others = others.iter();
     while began.elapsed() < PATIENCE {
         match stream.read(&mut [0; 512]) {
             Ok(0) => return began.elapsed(),
             Ok(_) => {}
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) =>
-            {
-                let piece: Vec<u8> = pieces.next().into_iter().collect();
-                if stream.write_all(&piece).is_err() {
+            Err(error) if is_early(error.kind()) => {
+                if let Some(byte) = others.next()
+                    && stream.write_all(&[*byte]).is_err()
+                {
                     return began.elapsed();
                 }
             }
@@ -578,4 +565,12 @@ fn closed_after(
         }
     }
     panic!("the connection is open after {PATIENCE:?}");
+}
+
+/// Nothing was there to read yet.
+fn is_early(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
 }

@@ -9,6 +9,10 @@ pub mod data;
 pub mod delivery;
 pub mod flow_auth_errors;
 pub mod hardening;
+pub mod hardening_load;
+pub mod hardening_names;
+pub mod limits;
+pub mod limits_queue;
 pub mod ordering;
 pub mod packet_form;
 pub mod ping_disconnect_auth;
@@ -22,7 +26,14 @@ pub mod subscribe;
 pub mod topics;
 pub mod unsubscribe;
 pub mod v31;
-pub mod v311;
+pub mod v311_connect;
+pub mod v311_connection;
+pub mod v311_publish;
+pub mod v311_retained;
+pub mod v311_session;
+pub mod v311_subscribe;
+pub mod v311_topics;
+pub mod v311_will;
 pub mod will;
 
 use crate::case::Case;
@@ -50,7 +61,18 @@ pub const MODULES: &[&[Case]] = &[
     topics::CASES,
     shared::CASES,
     flow_auth_errors::CASES,
-    v311::CASES,
+    v311_connect::CASES,
+    v311_connection::CASES,
+    v311_publish::CASES,
+    v311_retained::CASES,
+    v311_session::CASES,
+    v311_subscribe::CASES,
+    v311_topics::CASES,
+    v311_will::CASES,
     v31::CASES,
     hardening::CASES,
+    hardening_names::CASES,
+    hardening_load::CASES,
+    limits::CASES,
+    limits_queue::CASES,
 ];
