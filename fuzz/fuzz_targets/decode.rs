@@ -62,9 +62,20 @@ impl Reader {
         };
         let connect = byte & 8 != 0;
         let server = byte & 4 != 0 && !connect;
-        let sender = if server { Sender::Server } else { Sender::Client };
+        let sender = if server {
+            Sender::Server
+        } else {
+            Sender::Client
+        };
         let packet_size_max = [u32::MAX, 2_000_000, 100, 20][usize::from((byte >> 4) & 3)];
-        Reader { rules: Rules { version, sender, packet_size_max }, connect }
+        Reader {
+            rules: Rules {
+                version,
+                sender,
+                packet_size_max,
+            },
+            connect,
+        }
     }
 
     fn step<'a>(&self, bytes: &'a [u8]) -> Step<'a> {
@@ -90,8 +101,14 @@ impl Reader {
     fn after(self, packet: &Packet<'_>) -> Reader {
         match packet {
             Packet::Connect(connect) if self.connect => {
-                let rules = Rules { version: connect.version, ..self.rules };
-                Reader { rules, connect: false }
+                let rules = Rules {
+                    version: connect.version,
+                    ..self.rules
+                };
+                Reader {
+                    rules,
+                    connect: false,
+                }
             }
             _ => self,
         }
@@ -99,13 +116,20 @@ impl Reader {
 }
 
 fn read_whole(mut reader: Reader, stream: &[u8]) -> Whole {
-    let mut whole = Whole { places: Vec::new(), failure: None };
+    let mut whole = Whole {
+        places: Vec::new(),
+        failure: None,
+    };
     let mut at = 0;
     loop {
         let rest = &stream[at..];
         match reader.step(rest) {
             Step::Packet(packet, len) => {
-                assert!(len >= 2 && len <= rest.len(), "{len} of {} bytes", rest.len());
+                assert!(
+                    len >= 2 && len <= rest.len(),
+                    "{len} of {} bytes",
+                    rest.len()
+                );
                 assert!(len <= reader.rules.packet_size_max as usize);
                 assert!(!format!("{packet:?}").is_empty());
                 check_round_trip(&packet, &reader.rules);
@@ -115,7 +139,11 @@ fn read_whole(mut reader: Reader, stream: &[u8]) -> Whole {
                 reader = reader.after(&packet);
             }
             Step::Incomplete(needed) => {
-                assert!(needed > rest.len(), "{needed} needed, {} are there", rest.len());
+                assert!(
+                    needed > rest.len(),
+                    "{needed} needed, {} are there",
+                    rest.len()
+                );
                 return whole;
             }
             Step::Failed(failure) => {
@@ -158,7 +186,10 @@ fn read_fragments(mut reader: Reader, stream: &[u8], cuts: &[usize], whole: &Who
                 Step::Incomplete(needed) => {
                     assert!(needed > buffer.len());
                     if let Some((_, len)) = whole.places.get(seen) {
-                        assert!(needed <= *len, "{needed} asked for, the packet has {len} bytes");
+                        assert!(
+                            needed <= *len,
+                            "{needed} asked for, the packet has {len} bytes"
+                        );
                     }
                     break;
                 }
@@ -195,7 +226,10 @@ fn decode_again<'a>(bytes: &'a [u8], rules: &Rules) -> Packet<'a> {
         // CONNECT carries its own version, which need not be that of the connection.
         decode_connect(bytes, u32::MAX).map_err(|error| error.to_string())
     } else {
-        let rules = Rules { packet_size_max: u32::MAX, ..*rules };
+        let rules = Rules {
+            packet_size_max: u32::MAX,
+            ..*rules
+        };
         decode(bytes, &rules).map_err(|error| error.to_string())
     };
     match decoded {
@@ -212,7 +246,10 @@ fn check_size_limit(packet: &Packet<'_>, version: ProtocolVersion) {
     match encode(packet, version, limit, &mut out) {
         Ok(()) => {
             let len = out.len() - 1;
-            assert!((2..size).contains(&len), "{len} bytes, the limit is {limit}");
+            assert!(
+                (2..size).contains(&len),
+                "{len} bytes, the limit is {limit}"
+            );
             assert_eq!(out[1], encoded(packet, version)[0]);
         }
         Err(_) => assert_eq!(out, [0xEE]),

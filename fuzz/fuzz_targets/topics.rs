@@ -41,10 +41,15 @@ fn check(data: &[u8]) {
 }
 
 fn name(choices: &mut Choices<'_>) -> String {
-    let levels: Vec<&str> =
-        (0..=choices.below(LEVELS_MAX)).map(|_| choices.pick(&NAMES)).collect();
+    let levels: Vec<&str> = (0..=choices.below(LEVELS_MAX))
+        .map(|_| choices.pick(&NAMES))
+        .collect();
     let text = levels.join("/");
-    if text.is_empty() { "a".to_owned() } else { text }
+    if text.is_empty() {
+        "a".to_owned()
+    } else {
+        text
+    }
 }
 
 /// A valid filter: names, `+` and, at the end, perhaps `#`.
@@ -60,7 +65,11 @@ fn filter(choices: &mut Choices<'_>) -> String {
         });
     }
     let text = levels.join("/");
-    if text.is_empty() { "a".to_owned() } else { text }
+    if text.is_empty() {
+        "a".to_owned()
+    } else {
+        text
+    }
 }
 
 /// The index under test, the Subscriptions as a plain list, and routes resolved earlier.
@@ -107,12 +116,21 @@ impl Routes {
 
     fn group(&mut self, choices: &mut Choices<'_>) {
         let (filter, byte) = (filter(choices), choices.byte());
-        let group = GroupKey { partition: u16::from(byte & 1), slot: u32::from((byte >> 1) & 3) };
+        let group = GroupKey {
+            partition: u16::from(byte & 1),
+            slot: u32::from((byte >> 1) & 3),
+        };
         let entry = (filter.clone(), group.partition, group.slot);
         if byte & 128 == 0 {
-            assert_eq!(self.index.add_group(&filter, group), self.groups.insert(entry));
+            assert_eq!(
+                self.index.add_group(&filter, group),
+                self.groups.insert(entry)
+            );
         } else {
-            assert_eq!(self.index.remove_group(&filter, group), self.groups.remove(&entry));
+            assert_eq!(
+                self.index.remove_group(&filter, group),
+                self.groups.remove(&entry)
+            );
         }
         self.check_kept();
     }
@@ -141,16 +159,28 @@ impl Routes {
         let mut expected: BTreeMap<SessionKey, Vec<Grant>> = BTreeMap::new();
         for ((filter, session), grant) in &self.direct {
             let matches = naive::matches(filter, topic);
-            assert_eq!(filter_matches(filter, topic), matches, "{filter} on {topic}");
+            assert_eq!(
+                filter_matches(filter, topic),
+                matches,
+                "{filter} on {topic}"
+            );
             if matches {
                 expected.entry(*session).or_default().push(*grant);
             }
         }
         let sessions: Vec<SessionKey> = route.direct.iter().map(|target| target.session).collect();
-        assert_eq!(sessions, expected.keys().copied().collect::<Vec<_>>(), "{topic}");
+        assert_eq!(
+            sessions,
+            expected.keys().copied().collect::<Vec<_>>(),
+            "{topic}"
+        );
         for (target, grants) in route.direct.iter().zip(expected.values()) {
             check_merged(&target.merged, grants);
-            let others: Vec<Grant> = grants.iter().copied().filter(|grant| !grant.no_local).collect();
+            let others: Vec<Grant> = grants
+                .iter()
+                .copied()
+                .filter(|grant| !grant.no_local)
+                .collect();
             match target.for_publisher.as_deref() {
                 None => assert_eq!(others.len(), grants.len()),
                 Some(None) => assert!(others.is_empty()),
@@ -160,10 +190,16 @@ impl Routes {
                 }
             }
         }
-        let matching = self.groups.iter().filter(|(filter, ..)| naive::matches(filter, topic));
+        let matching = self
+            .groups
+            .iter()
+            .filter(|(filter, ..)| naive::matches(filter, topic));
         let expected: BTreeSet<(u16, u32)> = matching.map(|(_, one, two)| (*one, *two)).collect();
-        let groups: Vec<(u16, u32)> =
-            route.groups.iter().map(|group| (group.partition, group.slot)).collect();
+        let groups: Vec<(u16, u32)> = route
+            .groups
+            .iter()
+            .map(|group| (group.partition, group.slot))
+            .collect();
         assert_eq!(groups, expected.into_iter().collect::<Vec<_>>(), "{topic}");
     }
 
@@ -173,7 +209,13 @@ impl Routes {
             assert!(self.index.unsubscribe(filter, *session).is_some());
         }
         for (filter, partition, slot) in &self.groups {
-            assert!(self.index.remove_group(filter, GroupKey { partition: *partition, slot: *slot }));
+            assert!(self.index.remove_group(
+                filter,
+                GroupKey {
+                    partition: *partition,
+                    slot: *slot
+                }
+            ));
         }
         self.direct.clear();
         self.groups.clear();
@@ -198,8 +240,11 @@ fn check_merged(merged: &Merged, grants: &[Grant]) {
     let as_published = grants.iter().any(|grant| grant.retain_as_published);
     assert_eq!(merged.retain_as_published, as_published);
     let mut found = merged.subscription_ids.as_slice().to_vec();
-    let mut expected: Vec<u32> =
-        grants.iter().map(|grant| grant.subscription_id).filter(|id| *id != 0).collect();
+    let mut expected: Vec<u32> = grants
+        .iter()
+        .map(|grant| grant.subscription_id)
+        .filter(|id| *id != 0)
+        .collect();
     found.sort_unstable();
     expected.sort_unstable();
     assert_eq!(found, expected);
@@ -254,7 +299,10 @@ impl Retained {
 }
 
 fn key(topic: &str) -> Vec<String> {
-    naive::levels(topic).into_iter().map(str::to_owned).collect()
+    naive::levels(topic)
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Any text as a name, a filter and a shared filter.
@@ -269,7 +317,8 @@ fn check_text(choices: &mut Choices<'_>) {
         let filter = TopicFilter::new(text);
         assert_eq!(filter.is_ok(), naive::is_filter(text), "{text:?}");
         let shared = SharedFilter::parse(text);
-        let parts = shared.map(|found| found.map(|found| (found.share_name, found.filter.as_str())));
+        let parts =
+            shared.map(|found| found.map(|found| (found.share_name, found.filter.as_str())));
         let expected = match naive::share(text) {
             None => Ok(None),
             Some(Some(parts)) => Ok(Some(parts)),
@@ -280,7 +329,11 @@ fn check_text(choices: &mut Choices<'_>) {
             assert_eq!(filter.has_wildcards(), text.contains(['+', '#']));
             let topic = self::name(choices);
             let topic_name = TopicName::new(&topic).expect("made of valid levels");
-            assert_eq!(filter.matches(topic_name), naive::matches(text, &topic), "{text:?} on {topic}");
+            assert_eq!(
+                filter.matches(topic_name),
+                naive::matches(text, &topic),
+                "{text:?} on {topic}"
+            );
         }
         if let (Ok(filter), Ok(name)) = (filter, name) {
             assert!(filter.matches(name), "{text:?} matches itself");

@@ -18,7 +18,9 @@ impl<'a> Choices<'a> {
 
     /// Any byte.
     pub fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.left.split_first() else { return 0 };
+        let Some((first, rest)) = self.left.split_first() else {
+            return 0;
+        };
         self.left = rest;
         *first
     }

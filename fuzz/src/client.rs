@@ -15,7 +15,9 @@ use dunlin_packet::QoS;
 
 use crate::ledger::Ledger;
 use crate::naive;
+pub(crate) use receive::WILD;
 pub use send::Published;
+pub(crate) use send::TOPICS;
 pub use wire::{Reply, Stage, Wire};
 
 /// What is remembered of one Client Identifier, whatever connections it has.
@@ -24,6 +26,8 @@ pub struct Client {
     pub name: &'static str,
     /// Its place among the clients.
     pub index: usize,
+    /// It sends more than the broker's Receive Maximum allows: the one rule that it may break.
+    pub is_greedy: bool,
     /// Its Network Connection, while it has one.
     pub wire: Option<Wire>,
     /// QoS 2 messages received whose PUBREL is still to come: topic and payload by identifier.
@@ -69,10 +73,11 @@ struct Open {
 
 impl Client {
     /// A client that was never connected.
-    pub fn new(name: &'static str, index: usize) -> Self {
+    pub fn new(name: &'static str, index: usize, is_greedy: bool) -> Self {
         Self {
             name,
             index,
+            is_greedy,
             wire: None,
             held: BTreeMap::new(),
             is_stale: false,
@@ -110,7 +115,16 @@ impl Client {
 
     /// Whether it is connected and may send.
     pub fn is_online(&self) -> bool {
-        self.wire.as_ref().is_some_and(|wire| wire.stage == Stage::Open)
+        self.wire
+            .as_ref()
+            .is_some_and(|wire| wire.stage == Stage::Open)
+    }
+
+    /// Whether it still has something to answer.
+    pub fn owes(&self) -> bool {
+        self.wire
+            .as_ref()
+            .is_some_and(|wire| wire.stage == Stage::Open && !wire.owed.is_empty())
     }
 
     /// Whether a message of this topic has to arrive; `own` if it is the publisher itself.
@@ -130,14 +144,23 @@ impl Client {
         if !self.is_online() {
             return;
         }
-        assert!(self.open.is_empty(), "{}: {} PUBLISH unanswered", self.name, self.open.len());
+        assert!(
+            self.open.is_empty(),
+            "{}: {} PUBLISH unanswered",
+            self.name,
+            self.open.len()
+        );
         if is_overfull || self.is_small {
             return;
         }
         for number in &self.awaited {
             let arrived = self.received.contains_key(number);
             let taken = ledger.messages[*number].is_accepted;
-            assert!(arrived || !taken, "{}: message {number} was taken and is lost", self.name);
+            assert!(
+                arrived || !taken,
+                "{}: message {number} was taken and is lost",
+                self.name
+            );
         }
     }
 

@@ -118,10 +118,17 @@ impl House {
     /// A new Network Connection whose CONNECT has been read and authenticated.
     pub fn connect(&mut self, connect: &Connect<'_>) -> LinkId {
         let mut bytes = Vec::new();
-        encode(&Packet::Connect(*connect), connect.version, u32::MAX, &mut bytes)
-            .expect("this CONNECT has a form on the wire");
-        let Ok(Decoded::Packet { packet: Packet::Connect(connect), .. }) =
-            decode_connect(&bytes, u32::MAX)
+        encode(
+            &Packet::Connect(*connect),
+            connect.version,
+            u32::MAX,
+            &mut bytes,
+        )
+        .expect("this CONNECT has a form on the wire");
+        let Ok(Decoded::Packet {
+            packet: Packet::Connect(connect),
+            ..
+        }) = decode_connect(&bytes, u32::MAX)
         else {
             panic!("CONNECT is not read as it was written: {bytes:02x?}");
         };
@@ -138,11 +145,22 @@ impl House {
             is_paused: false,
             is_stalled: false,
         });
-        assert_eq!(self.by_key.insert((worker, key), link), None, "a key was given twice");
-        let principal = Principal { user_name: None, address: "fuzz".into() };
+        assert_eq!(
+            self.by_key.insert((worker, key), link),
+            None,
+            "a key was given twice"
+        );
+        let principal = Principal {
+            user_name: None,
+            address: "fuzz".into(),
+        };
         self.random += 1;
-        let input =
-            Input::Connect { connection: key, connect: &connect, principal, random: self.random };
+        let input = Input::Connect {
+            connection: key,
+            connect: &connect,
+            principal,
+            random: self.random,
+        };
         self.engines[usize::from(worker)].handle(input, self.now);
         link
     }
@@ -155,7 +173,12 @@ impl House {
 
     /// The transport breaks.
     pub fn cut(&mut self, link: LinkId) {
-        let Link { worker, key, is_open, .. } = &mut self.links[link];
+        let Link {
+            worker,
+            key,
+            is_open,
+            ..
+        } = &mut self.links[link];
         if std::mem::replace(is_open, false) {
             let (worker, key) = (*worker, *key);
             self.by_key.remove(&(worker, key));
@@ -224,7 +247,9 @@ impl House {
     /// Hands a worker its oldest mail, as far as it comes from one sender. False if there is none.
     pub fn deliver_mail(&mut self, to: usize) -> bool {
         let mail = &mut self.mail[to];
-        let Some((from, letter)) = mail.pop_front() else { return false };
+        let Some((from, letter)) = mail.pop_front() else {
+            return false;
+        };
         let input = match letter {
             Letter::Credit(count) => Input::Credit { from, count },
             Letter::Item(item) => {
@@ -245,7 +270,9 @@ impl House {
 
     /// Answers one of the batches that wait. False if there is none.
     pub fn answer_commit(&mut self, at: usize, result: Result<(), StoreError>) -> bool {
-        let Some((worker, batch)) = self.commits.remove(at) else { return false };
+        let Some((worker, batch)) = self.commits.remove(at) else {
+            return false;
+        };
         self.engines[usize::from(worker)].handle(Input::Committed { batch, result }, self.now);
         true
     }
@@ -305,7 +332,11 @@ impl House {
         assert!(!batch.records.is_empty(), "a batch without records");
         for record in &batch.records {
             assert!(record.key().len() > 3);
-            assert!(record.value(WallEpoch::default()).is_none_or(|value| !value.is_empty()));
+            assert!(
+                record
+                    .value(WallEpoch::default())
+                    .is_none_or(|value| !value.is_empty())
+            );
         }
         let known = self.commits.contains(&(worker, batch.id));
         assert!(!known, "two batches with one number");
@@ -314,7 +345,9 @@ impl House {
 
     /// The engine has ended a connection: what it has said is still written, unless nobody reads.
     fn close(&mut self, worker: u16, key: ConnectionKey) {
-        let Some(&link) = self.by_key.get(&(worker, key)) else { return };
+        let Some(&link) = self.by_key.get(&(worker, key)) else {
+            return;
+        };
         self.write(link);
         self.cut(link);
     }
@@ -323,7 +356,14 @@ impl House {
     fn feed(&mut self, link: LinkId) {
         let mut limit = self.chunk;
         loop {
-            let Link { worker, key, inbox, is_open, is_paused, .. } = &mut self.links[link];
+            let Link {
+                worker,
+                key,
+                inbox,
+                is_open,
+                is_paused,
+                ..
+            } = &mut self.links[link];
             if !*is_open || *is_paused || inbox.is_empty() {
                 return;
             }
@@ -344,12 +384,21 @@ impl House {
 
     /// Carries what the engine has written to the client, piece by piece. False if there was nothing.
     fn write(&mut self, link: LinkId) -> bool {
-        let Link { worker, key, arrived, is_open, is_stalled, .. } = &mut self.links[link];
+        let Link {
+            worker,
+            key,
+            arrived,
+            is_open,
+            is_stalled,
+            ..
+        } = &mut self.links[link];
         let engine = &mut self.engines[usize::from(*worker)];
         let mut is_busy = false;
         while *is_open
             && !*is_stalled
-            && let Some(outgoing) = engine.outgoing(*key).filter(|outgoing| !outgoing.is_empty())
+            && let Some(outgoing) = engine
+                .outgoing(*key)
+                .filter(|outgoing| !outgoing.is_empty())
         {
             let waiting = outgoing.len();
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -361,7 +410,13 @@ impl House {
             }
             let bytes = arrived.len() - before;
             assert!(bytes > 0 && bytes <= waiting, "{bytes} bytes of {waiting}");
-            engine.handle(Input::Written { connection: *key, bytes }, self.now);
+            engine.handle(
+                Input::Written {
+                    connection: *key,
+                    bytes,
+                },
+                self.now,
+            );
             is_busy = true;
         }
         is_busy

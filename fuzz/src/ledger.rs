@@ -42,7 +42,9 @@ impl Ledger {
 
     /// The number of a message with this payload.
     pub fn number(&self, payload: &[u8]) -> Option<usize> {
-        let [MARK, one, two, three, four, ..] = *payload else { return None };
+        let [MARK, one, two, three, four, ..] = *payload else {
+            return None;
+        };
         let number = u32::from_be_bytes([one, two, three, four]) as usize;
         (number < self.messages.len()).then_some(number)
     }

@@ -15,7 +15,11 @@ const PACKET_IDS: u64 = 65_535;
 /// The sender of QoS 1 and 2.
 pub fn check_outbound(choices: &mut Choices<'_>) {
     let next = [0, PACKET_IDS - 3, 1 << 40][choices.below(3)];
-    let mut sender = Sender { outbound: Outbound::default(), model: SenderModel::default(), next };
+    let mut sender = Sender {
+        outbound: Outbound::default(),
+        model: SenderModel::default(),
+        next,
+    };
     sender.new_connection(choices);
     let mut large_gaps = 0;
     while !choices.is_empty() {
@@ -58,7 +62,10 @@ struct Flight {
 
 impl SenderModel {
     fn bytes(&self) -> u64 {
-        self.flights.values().map(|flight| u64::from(flight.bytes)).sum()
+        self.flights
+            .values()
+            .map(|flight| u64::from(flight.bytes))
+            .sum()
     }
 
     /// Messages that count against the quota of this connection.
@@ -68,13 +75,21 @@ impl SenderModel {
 
     fn may_send(&self, sequence: u64, bytes: u32) -> bool {
         let none = self.flights.is_empty();
-        let fits = self.quota_bytes == 0 || none || self.bytes() + u64::from(bytes) <= self.quota_bytes;
-        let near = self.flights.keys().next().is_none_or(|oldest| sequence - oldest < PACKET_IDS);
+        let fits =
+            self.quota_bytes == 0 || none || self.bytes() + u64::from(bytes) <= self.quota_bytes;
+        let near = self
+            .flights
+            .keys()
+            .next()
+            .is_none_or(|oldest| sequence - oldest < PACKET_IDS);
         self.due.is_empty() && self.charged() < self.quota && fits && near
     }
 
     fn by_id(&self, id: PacketId) -> Option<u64> {
-        self.flights.keys().copied().find(|sequence| packet_id_of(*sequence) == id)
+        self.flights
+            .keys()
+            .copied()
+            .find(|sequence| packet_id_of(*sequence) == id)
     }
 
     fn stage(&self, sequence: Option<u64>) -> Option<Stage> {
@@ -110,7 +125,11 @@ impl Sender {
         };
         let (sequence, bytes) = (self.next + gap, u32::from(choices.byte()));
         let may = self.outbound.may_send(sequence, bytes);
-        assert_eq!(may, self.model.may_send(sequence, bytes), "sequence {sequence}");
+        assert_eq!(
+            may,
+            self.model.may_send(sequence, bytes),
+            "sequence {sequence}"
+        );
         if !may {
             return;
         }
@@ -118,9 +137,24 @@ impl Sender {
         let message = sequence as u32;
         let id = self.outbound.sent(sequence, qos2, bytes, message);
         assert_eq!(u64::from(id.get()), sequence % PACKET_IDS + 1);
-        assert_eq!(self.model.by_id(id), None, "a packet identifier is in use twice");
-        let stage = if qos2 { Stage::AwaitPubrec } else { Stage::AwaitPuback };
-        self.model.flights.insert(sequence, Flight { stage, bytes, message: Some(message) });
+        assert_eq!(
+            self.model.by_id(id),
+            None,
+            "a packet identifier is in use twice"
+        );
+        let stage = if qos2 {
+            Stage::AwaitPubrec
+        } else {
+            Stage::AwaitPuback
+        };
+        self.model.flights.insert(
+            sequence,
+            Flight {
+                stage,
+                bytes,
+                message: Some(message),
+            },
+        );
         self.next = sequence + 1;
     }
 
@@ -132,7 +166,10 @@ impl Sender {
             (sequence, flight.stage, flight.message)
         });
         let found = self.outbound.next_resend();
-        assert_eq!(found.map(|flight| (flight.sequence, flight.stage, flight.message)), expected);
+        assert_eq!(
+            found.map(|flight| (flight.sequence, flight.stage, flight.message)),
+            expected
+        );
         if let Some((sequence, ..)) = expected {
             self.model.due.remove(&sequence);
         }
@@ -148,9 +185,10 @@ impl Sender {
     fn puback(&mut self, choices: &mut Choices<'_>) {
         let id = self.id(choices);
         let expected = match (self.model.by_id(id), self.model.stage(self.model.by_id(id))) {
-            (Some(sequence), Some(Stage::AwaitPuback)) => {
-                Acked::Done { sequence, message: self.model.finish(sequence) }
-            }
+            (Some(sequence), Some(Stage::AwaitPuback)) => Acked::Done {
+                sequence,
+                message: self.model.finish(sequence),
+            },
             _ => Acked::Unknown,
         };
         assert_eq!(self.outbound.puback(id), expected);
@@ -159,11 +197,16 @@ impl Sender {
     fn pubrec(&mut self, choices: &mut Choices<'_>) {
         let (id, refused) = (self.id(choices), choices.below(4) == 0);
         let expected = match (self.model.by_id(id), self.model.stage(self.model.by_id(id))) {
-            (Some(sequence), Some(Stage::AwaitPubrec)) if refused => {
-                Acked::Done { sequence, message: self.model.finish(sequence) }
-            }
+            (Some(sequence), Some(Stage::AwaitPubrec)) if refused => Acked::Done {
+                sequence,
+                message: self.model.finish(sequence),
+            },
             (Some(sequence), Some(Stage::AwaitPubrec)) => {
-                let released = Flight { stage: Stage::Releasing, bytes: 0, message: None };
+                let released = Flight {
+                    stage: Stage::Releasing,
+                    bytes: 0,
+                    message: None,
+                };
                 self.model.flights.insert(sequence, released);
                 Acked::Released { sequence }
             }
@@ -188,9 +231,10 @@ impl Sender {
     fn pubcomp(&mut self, choices: &mut Choices<'_>) {
         let id = self.id(choices);
         let expected = match (self.model.by_id(id), self.model.stage(self.model.by_id(id))) {
-            (Some(sequence), Some(Stage::Releasing | Stage::AwaitPubcomp)) => {
-                Acked::Done { sequence, message: self.model.finish(sequence) }
-            }
+            (Some(sequence), Some(Stage::Releasing | Stage::AwaitPubcomp)) => Acked::Done {
+                sequence,
+                message: self.model.finish(sequence),
+            },
             _ => Acked::Unknown,
         };
         assert_eq!(self.outbound.pubcomp(id), expected);
@@ -215,9 +259,13 @@ impl Sender {
         assert_eq!(outbound.is_resending(), !model.due.is_empty());
         assert_eq!(outbound.in_flight() as usize, model.flights.len());
         assert_eq!(outbound.in_flight_bytes(), model.bytes());
-        let found = outbound.iter().map(|f| (f.sequence, f.stage, f.bytes, f.message));
-        let expected =
-            model.flights.iter().map(|(sequence, f)| (*sequence, f.stage, f.bytes, f.message));
+        let found = outbound
+            .iter()
+            .map(|f| (f.sequence, f.stage, f.bytes, f.message));
+        let expected = model
+            .flights
+            .iter()
+            .map(|(sequence, f)| (*sequence, f.stage, f.bytes, f.message));
         assert!(found.eq(expected), "other messages are in flight");
     }
 }
@@ -272,14 +320,23 @@ pub fn check_inbound(choices: &mut Choices<'_>) {
 /// Few identifiers, so that they meet, and sometimes many in a row, so that the set changes its form.
 fn packet_id(choices: &mut Choices<'_>) -> PacketId {
     let number = u16::from(choices.byte()) + 1;
-    let number = if number > 250 { u16::MAX - (number - 251) } else { number };
+    let number = if number > 250 {
+        u16::MAX - (number - 251)
+    } else {
+        number
+    };
     PacketId::new(number).unwrap_or(packet_id_of(0))
 }
 
 /// Acknowledgements that wait for a store.
 pub fn check_acks(choices: &mut Choices<'_>) {
-    const KINDS: [AckKind; 5] =
-        [AckKind::Puback, AckKind::Pubrec, AckKind::Pubrel, AckKind::Pubcomp, AckKind::Suback];
+    const KINDS: [AckKind; 5] = [
+        AckKind::Puback,
+        AckKind::Pubrec,
+        AckKind::Pubrel,
+        AckKind::Pubcomp,
+        AckKind::Suback,
+    ];
     let mut queue: AckQueue<u8> = AckQueue::default();
     // All places ever taken: ticket, what settled it, whether it has left.
     let mut places: Vec<(Ticket, Option<u8>, bool)> = Vec::new();
@@ -289,7 +346,10 @@ pub fn check_acks(choices: &mut Choices<'_>) {
             0 => {
                 let ticket = queue.wait(kind);
                 assert_eq!(ticket.kind(), kind);
-                assert!(places.iter().all(|(other, ..)| *other != ticket), "a place given twice");
+                assert!(
+                    places.iter().all(|(other, ..)| *other != ticket),
+                    "a place given twice"
+                );
                 places.push((ticket, None, false));
             }
             1 => {
@@ -302,7 +362,9 @@ pub fn check_acks(choices: &mut Choices<'_>) {
                 }
             }
             _ => {
-                let mut waiting = places.iter_mut().filter(|(ticket, _, left)| !left && ticket.kind() == kind);
+                let mut waiting = places
+                    .iter_mut()
+                    .filter(|(ticket, _, left)| !left && ticket.kind() == kind);
                 let head = waiting.next().filter(|(_, settled, _)| settled.is_some());
                 let expected = head.map(|(_, settled, left)| {
                     *left = true;
@@ -313,7 +375,10 @@ pub fn check_acks(choices: &mut Choices<'_>) {
         }
         let waiting = |kind: Option<AckKind>| {
             let of_kind = |ticket: &Ticket| kind.is_none_or(|kind| ticket.kind() == kind);
-            places.iter().filter(|(ticket, _, left)| !left && of_kind(ticket)).count()
+            places
+                .iter()
+                .filter(|(ticket, _, left)| !left && of_kind(ticket))
+                .count()
         };
         assert_eq!(queue.len(), waiting(None));
         assert_eq!(queue.is_empty(), waiting(None) == 0);

@@ -295,15 +295,6 @@ impl Engine {
                 packet_id,
                 matched,
             } => {
-                if let Some(session) = self
-                    .session_of(key.slot)
-                    .and_then(|s| self.sessions.get_mut(s as usize))
-                {
-                    session.inbound.wait_ends();
-                    if result.is_err() && ticket.kind() == AckKind::Pubrec {
-                        session.inbound.release(packet_id);
-                    }
-                }
                 let full = self.limits.queue_full == QueueFull::Reject && !job.taken;
                 let reason = match result {
                     Ok(()) if !matched => ReasonCode::NoMatchingSubscribers,
@@ -312,6 +303,16 @@ impl Engine {
                     Err(StoreError::Full) => ReasonCode::QuotaExceeded,
                     Err(_) => ReasonCode::UnspecifiedError,
                 };
+                if let Some(session) = self
+                    .session_of(key.slot)
+                    .and_then(|s| self.sessions.get_mut(s as usize))
+                {
+                    session.inbound.wait_ends();
+                    // PUBREC with an error ends the exchange; 3.x has no such PUBREC, and PUBREL follows.
+                    if ticket.kind() == AckKind::Pubrec && reason.is_error() && v5 {
+                        session.inbound.release(packet_id);
+                    }
+                }
                 // 3.x has no way to say no: silence, and the end of the connection.
                 let withheld = result.is_err() && !v5;
                 let ack = if withheld {

@@ -372,6 +372,7 @@ impl Engine {
             session: slot,
             version: terms.version,
             acknowledged: false,
+            receive_maximum: terms.receive_maximum,
             packet_size_max: terms.packet_size_max,
             expiry_was_zero: terms.session_expiry_interval_s == 0,
             publisher: Arc::clone(publisher),
@@ -380,6 +381,8 @@ impl Engine {
             acks: AckQueue::default(),
             jobs: VecDeque::new(),
             paused_by: None,
+            paused_full: false,
+            bridge: terms.bridge,
         }));
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Live {
     pub(crate) version: ProtocolVersion,
     /// Whether CONNACK was written; nothing may be sent before it (v5[MQTT-3.2.0-1]).
     pub(crate) acknowledged: bool,
+    /// Open QoS 1 and 2 PUBLISH packets that the client may have.
+    pub(crate) receive_maximum: u16,
     /// Largest packet that the client accepts.
     pub(crate) packet_size_max: u32,
     /// The client's CONNECT asked for no Session beyond this connection (v5[MQTT-3.14.2-2]).
@@ -54,6 +56,10 @@ pub(crate) struct Live {
     pub(crate) jobs: VecDeque<u64>,
     /// Workers whose queue was over its mark when this connection fed it.
     pub(crate) paused_by: Option<u16>,
+    /// Not read because it does not read: its outgoing buffer is far over its mark.
+    pub(crate) paused_full: bool,
+    /// The peer is a bridge: it never gets its own messages back, and RETAIN as published.
+    pub(crate) bridge: bool,
 }
 
 /// An acknowledgement, ready to be encoded.

@@ -16,7 +16,7 @@ use crate::authorize::Access;
 use crate::commit::Draft;
 use crate::connection::{Connection, Live, Stage};
 use crate::engine::{Engine, mark};
-use crate::io::{Event, qos};
+use crate::io::{Event, Output, qos};
 use crate::limits::PAYLOAD_BY_REFERENCE_MIN;
 use crate::message::Incoming;
 use crate::metrics::DropReason;
@@ -255,12 +255,17 @@ impl Engine {
             return;
         };
         connection.outgoing.advance(bytes, &mut self.pool);
-        if connection.outgoing.len() < self.limits.outgoing_bytes_max as usize / 2
-            && let Some(live) = connection.live()
-        {
-            let session = live.session;
-            self.pump(session, now);
+        if connection.outgoing.len() >= self.limits.outgoing_bytes_max as usize / 2 {
+            return;
         }
+        let Some(live) = connection.live_mut() else {
+            return;
+        };
+        let session = live.session;
+        if std::mem::replace(&mut live.paused_full, false) {
+            self.outputs.push_back(Output::Resume(key));
+        }
+        self.pump(session, now);
     }
 
     /// Sends what waits for a Session while its connection, its quota and its buffer allow: first what an

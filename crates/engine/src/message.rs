@@ -1,5 +1,6 @@
 //! An Application Message inside the broker.
 
+use std::fmt;
 use std::sync::Arc;
 
 use dunlin_packet::QoS;
@@ -28,7 +29,7 @@ pub struct Origin {
 }
 
 /// An Application Message that outlives the packet that brought it. Shared by all who wait for it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Message {
     /// Topic Name, without alias.
     pub topic: Arc<str>,
@@ -49,6 +50,18 @@ pub struct Message {
     pub origin: Origin,
     /// Its place among the changes of retained messages; 0 if RETAIN is not set.
     pub retain_version: u64,
+}
+
+impl fmt::Debug for Message {
+    /// Never the payload: it does not belong into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic)
+            .field("payload_bytes", &self.payload().len())
+            .field("qos", &self.qos)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Message {
@@ -115,7 +128,6 @@ impl Message {
 
 /// A message on its way through one turn: borrowed from the packet that brought it, and copied to the heap
 /// only when somebody has to keep it.
-#[derive(Debug)]
 pub struct Incoming<'a> {
     /// Topic Name, without alias.
     pub topic: &'a Arc<str>,

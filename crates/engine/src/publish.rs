@@ -62,11 +62,10 @@ impl Engine {
                 now,
             );
         }
-        let receive_maximum = offer.receive_maximum;
         let Some(live) = connection.live() else {
             return;
         };
-        let session = live.session;
+        let (session, receive_maximum) = (live.session, live.receive_maximum);
         let publisher = Arc::clone(&live.publisher);
         let resolved = match self.resolve_published(slot, publish) {
             Ok(resolved) => resolved,

@@ -38,7 +38,6 @@ impl Engine {
             sender: Sender::Client,
             packet_size_max: size_max,
         };
-        self.seen(key.slot, now);
         let mut consumed = 0;
         while let Some(rest) = bytes.get(consumed..).filter(|rest| !rest.is_empty()) {
             match self.reading(key) {
@@ -48,6 +47,10 @@ impl Engine {
             }
             match decode(rest, &rules) {
                 Ok(Decoded::Packet { packet, len }) => {
+                    if consumed == 0 {
+                        // A whole packet is a sign of life, half of one is not.
+                        self.seen(key.slot, now);
+                    }
                     consumed += len;
                     self.packet(key, &packet, now);
                 }
@@ -70,17 +73,19 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(key.slot as usize) else {
             return Reading::Ended;
         };
-        match &connection.stage {
-            Stage::Live(live) => {
-                let waits =
-                    self.durable && (live.acks.len() >= WAITING_ACKS_MAX || !live.acknowledged);
-                if live.paused_by.is_some() || waits {
-                    Reading::Paused
-                } else {
-                    Reading::Yes
-                }
-            }
-            _ => Reading::Ended,
+        // Answers have a reserve beyond the mark at which deliveries stop.
+        let full = connection.outgoing.len() >= self.limits.outgoing_bytes_max as usize * 2;
+        let Stage::Live(live) = &mut connection.stage else {
+            return Reading::Ended;
+        };
+        if full && !std::mem::replace(&mut live.paused_full, true) {
+            self.outputs.push_back(Output::Pause(key));
+        }
+        let waits = self.durable && (live.acks.len() >= WAITING_ACKS_MAX || !live.acknowledged);
+        if live.paused_by.is_some() || live.paused_full || waits {
+            Reading::Paused
+        } else {
+            Reading::Yes
         }
     }
 

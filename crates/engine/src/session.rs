@@ -15,7 +15,6 @@ use crate::message::{Message, Publisher};
 use crate::retained::Cursor;
 
 /// The state of one Session. It lives on the worker of its partition.
-#[derive(Debug)]
 pub(crate) struct Session {
     /// How routes name it.
     pub(crate) key: SessionKey,
@@ -51,7 +50,6 @@ pub(crate) struct Subscription {
 }
 
 /// The Will of a Session, armed by CONNECT.
-#[derive(Debug)]
 pub(crate) struct PendingWill {
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Box<[u8]>,

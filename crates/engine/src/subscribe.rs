@@ -120,10 +120,14 @@ impl Engine {
         {
             return ReasonCode::NotAuthorized;
         }
+        let bridge = session
+            .connection
+            .and_then(|at| self.connections.get(at as usize)?.live())
+            .is_some_and(|live| live.bridge);
         let grant = Grant {
             qos: options.qos as u8,
-            no_local: options.no_local,
-            retain_as_published: options.retain_as_published,
+            no_local: options.no_local || bridge,
+            retain_as_published: options.retain_as_published || bridge,
             subscription_id: identifier,
         };
         let (key, client_id) = (session.key, Arc::clone(&session.client_id));

@@ -63,12 +63,17 @@ pub struct Terms {
     pub clean_start: bool,
     /// Life of the Session after its connection, seconds; [`NEVER_EXPIRES`] for ever.
     pub session_expiry_interval_s: u32,
+    /// The Session Expiry Interval that CONNACK has to carry, where it is not what was asked for.
+    pub shortened_session_expiry_s: Option<u32>,
     /// Keep Alive in force, seconds; 0 for none.
     pub keep_alive_s: u16,
     /// The Server Keep Alive that CONNACK has to carry.
     pub server_keep_alive_s: Option<u16>,
     /// Open QoS 1 and 2 PUBLISH packets towards the client.
     pub send_quota: u16,
+    /// Open QoS 1 and 2 PUBLISH packets of the client. 3.x is told of no maximum, so only its
+    /// Packet Identifiers bound it.
+    pub receive_maximum: u16,
     /// Largest packet that the client accepts, bytes.
     pub packet_size_max: u32,
     /// Topic Aliases that we use towards the client.
@@ -136,12 +141,18 @@ pub fn negotiate(connect: &Connect<'_>, offer: &ServerOffer) -> Result<Terms, Re
         bridge: connect.bridge,
         clean_start: connect.clean_start,
         session_expiry_interval_s: cap_expiry(expiry, offer),
+        shortened_session_expiry_s: Some(cap_expiry(expiry, offer)).filter(|s| *s != expiry),
         keep_alive_s,
         server_keep_alive_s,
         send_quota: if mutant::is_active(Mutant::ReceiveMaximumIgnored) {
             u16::MAX
         } else {
             send_quota
+        },
+        receive_maximum: if connect.version.is_v5() {
+            offer.receive_maximum
+        } else {
+            u16::MAX
         },
         packet_size_max: properties.maximum_packet_size().unwrap_or(u32::MAX),
         topic_alias_maximum: properties
@@ -208,6 +219,10 @@ pub fn connack_properties(
     }
     if offer.maximum_qos < QoS::ExactlyOnce {
         properties.push(Property::MaximumQoS(offer.maximum_qos as u8));
+    }
+    // §3.2.2.3.2
+    if let Some(seconds) = terms.shortened_session_expiry_s {
+        properties.push(Property::SessionExpiryInterval(seconds));
     }
     properties
 }

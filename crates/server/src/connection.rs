@@ -149,7 +149,11 @@ fn connected(
     principal: Principal,
 ) {
     // Only an assigned Client Identifier needs it, and it costs a system call.
-    let random = if connect.client_id.is_empty() { worker.random() } else { 0 };
+    let random = if connect.client_id.is_empty() {
+        worker.random()
+    } else {
+        0
+    };
     worker.handle(Input::Connect {
         connection,
         connect,

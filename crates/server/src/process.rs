@@ -10,6 +10,7 @@ use std::time::Instant;
 use dunlin_config::{Config, ListenAddress, Loaded, LogTypes};
 use dunlin_route::RouteIndex;
 use dunlin_transport::{Address, Bound};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::listen::{ListenerShare, Slots};
@@ -50,6 +51,8 @@ struct Process {
     log: Log,
     post: Post,
     workers: Vec<JoinHandle<io::Result<()>>>,
+    runtime: Runtime,
+    signals: Signals,
 }
 
 impl Process {
@@ -77,6 +80,14 @@ impl Process {
             log.line(Kind::Warning, format_args!("Warning: {warning}"));
         }
         raise_descriptor_limit(&log);
+        // Before anybody is told that we run: an early signal must find its handler.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let signals = {
+            let _inside = runtime.enter();
+            Signals::new()?
+        };
         let sockets = bind(&config, &log)?;
         let count = config.workers.unwrap_or_else(cores);
         let (post, mailboxes) = Post::open(count);
@@ -139,22 +150,15 @@ impl Process {
             log,
             post,
             workers,
+            runtime,
+            signals,
         })
     }
 
     fn serve(mut self) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            let mut signals = Signals::new()?;
-            loop {
-                match signals.next().await {
-                    Told::Stop => return Ok::<(), io::Error>(()),
-                    Told::Reload => self.reload(),
-                }
-            }
-        })?;
+        while let Told::Reload = self.runtime.block_on(self.signals.next()) {
+            self.reload();
+        }
         self.log.line(
             Kind::Information,
             format_args!("dunlin version {} terminating", env!("CARGO_PKG_VERSION")),
@@ -229,6 +233,8 @@ impl Process {
                     .clone()
             })
             .collect();
+        config.workers = self.config.workers;
+        config.ack = self.config.ack;
         config.pid_file.clone_from(&self.config.pid_file);
         config.worker_queue_max = self.config.worker_queue_max;
         let settings = Arc::new(Settings::new(&config));

@@ -7,6 +7,7 @@ use dunlin_config::{Config, QueueFull, SharedStrategy};
 use dunlin_engine::Limits;
 use dunlin_engine::limits;
 use dunlin_packet::QoS;
+use dunlin_packet::publish_wire::PACKET_SIZE_MAX;
 use dunlin_protocol::ServerOffer;
 
 /// The reloadable part of the configuration, as the workers use it.
@@ -72,7 +73,12 @@ fn engine_limits(config: &Config) -> Limits {
 fn listener_settings(config: &Config, listener: &dunlin_config::Listener) -> ListenerSettings {
     let offer = ServerOffer {
         receive_maximum: config.receive_maximum,
-        maximum_packet_size: config.max_packet_size,
+        // The largest that the protocol knows is no limit, and need not be announced.
+        maximum_packet_size: if config.max_packet_size < PACKET_SIZE_MAX {
+            config.max_packet_size
+        } else {
+            0
+        },
         topic_alias_maximum: listener.max_topic_alias,
         topic_alias_maximum_broker: listener.max_topic_alias_broker,
         // The longest that the protocol knows is no limit.

@@ -243,6 +243,8 @@ impl Worker {
                 let Some(output) = output else { break };
                 self.carry_out(output, &mut letters, &mut credits);
             }
+            // Before the sockets: an acknowledgement must not overtake what other workers are told.
+            self.post_letters(&mut letters, &mut credits);
             self.engine.borrow_mut().take_writable(&mut writable);
             if writable.is_empty() {
                 break;
@@ -259,7 +261,18 @@ impl Worker {
             }
         }
         self.writable.replace(writable);
-        for (to, batch) in (0u16..).zip(letters).filter(|(_, batch)| !batch.is_empty()) {
+        let next = self.engine.borrow().next_timeout();
+        if next.is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {
+            self.timer.notify_one();
+        }
+    }
+
+    fn post_letters(&self, letters: &mut [Vec<Handover>], credits: &mut [u32]) {
+        for (to, letter) in (0u16..)
+            .zip(letters)
+            .filter(|(_, letter)| !letter.is_empty())
+        {
+            let batch = std::mem::take(letter);
             self.post.send(
                 to,
                 Mail::Handover {
@@ -268,7 +281,8 @@ impl Worker {
                 },
             );
         }
-        for (to, count) in (0u16..).zip(credits).filter(|(_, count)| *count > 0) {
+        for (to, credit) in (0u16..).zip(credits).filter(|(_, credit)| **credit > 0) {
+            let count = std::mem::take(credit);
             self.post.send(
                 to,
                 Mail::Credit {
@@ -276,10 +290,6 @@ impl Worker {
                     count,
                 },
             );
-        }
-        let next = self.engine.borrow().next_timeout();
-        if next.is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {
-            self.timer.notify_one();
         }
     }
 

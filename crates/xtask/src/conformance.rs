@@ -101,7 +101,8 @@ fn report() -> Result<()> {
     for standard in standards {
         let totals = manifest.totals(standard);
         println!(
-            "{standard}: {} statements for servers, {} tested ({:.1} %), {} with a reason why not, {} missing",
+            "{standard}: {} statements for servers, {} tested ({:.1} %), {} not for a reason, \
+             {} missing",
             totals.binding,
             totals.tested,
             totals.percentage(),

@@ -25,7 +25,9 @@ impl Client {
     /// Takes what has arrived. Returns what is sent at once: after CONNACK, everything that is open.
     pub fn receive(&mut self, bytes: &[u8], ledger: &mut Ledger) -> Vec<u8> {
         let mut answer = Vec::new();
-        let Some(mut wire) = self.wire.take() else { return answer };
+        let Some(mut wire) = self.wire.take() else {
+            return answer;
+        };
         wire.buffer.extend_from_slice(bytes);
         let buffer = std::mem::take(&mut wire.buffer);
         let rules = Rules {
@@ -59,7 +61,9 @@ impl Client {
         assert_ne!(wire.stage, Stage::Ended, "{packet:?} after the end");
         if wire.stage == Stage::Connecting {
             // v5[MQTT-3.2.0-1]
-            let Packet::Connack(connack) = packet else { panic!("{packet:?} before CONNACK") };
+            let Packet::Connack(connack) = packet else {
+                panic!("{packet:?} before CONNACK")
+            };
             return self.connack(wire, connack, answer);
         }
         match packet {
@@ -101,7 +105,11 @@ impl Client {
     fn disconnected(&mut self, wire: &mut Wire, disconnect: &Disconnect<'_>) {
         wire.stage = Stage::Ended;
         let reason = disconnect.reason;
-        assert!(!NOT_FOR_US.contains(&reason), "{} is told {reason:?}", self.name);
+        assert!(
+            !NOT_FOR_US.contains(&reason),
+            "{} is told {reason:?}",
+            self.name
+        );
         let overran = reason == ReasonCode::ReceiveMaximumExceeded;
         assert!(
             !overran || self.has_abandoned || self.is_greedy,
@@ -138,7 +146,10 @@ impl Client {
         let message = (topic.to_owned(), payload.to_vec());
         let before = self.held.insert(id.get(), message.clone());
         let is_same = before.as_ref() == Some(&message);
-        assert!(before.is_none() || is_same || self.is_stale, "{id:?} is in use for two messages");
+        assert!(
+            before.is_none() || is_same || self.is_stale,
+            "{id:?} is in use for two messages"
+        );
         !is_same
     }
 
@@ -147,40 +158,68 @@ impl Client {
         if topic.starts_with(WILD) {
             return;
         }
-        assert!(self.asked.iter().any(|filter| naive::matches(filter, topic)), "nobody asked for {topic}");
-        let Some(number) = ledger.number(publish.payload) else { return };
+        assert!(
+            self.asked
+                .iter()
+                .any(|filter| naive::matches(filter, topic)),
+            "nobody asked for {topic}"
+        );
+        let Some(number) = ledger.number(publish.payload) else {
+            return;
+        };
         let message = &ledger.messages[number];
         assert_eq!((message.topic, &*message.payload), (topic, publish.payload));
-        assert!(publish.qos <= message.qos, "{:?} came as {:?}", message.qos, publish.qos);
+        assert!(
+            publish.qos <= message.qos,
+            "{:?} came as {:?}",
+            message.qos,
+            publish.qos
+        );
         assert!(message.retain || !publish.retain, "RETAIN came by itself");
         let left = publish.properties.message_expiry_interval();
         // v5[MQTT-3.3.2-6]
-        assert!(left.is_none_or(|left| message.expiry_s.is_some_and(|all| left <= all)), "{left:?} s left");
+        assert!(
+            left.is_none_or(|left| message.expiry_s.is_some_and(|all| left <= all)),
+            "{left:?} s left"
+        );
         let count = self.received.entry(number).or_insert(0);
         *count += 1;
         if message.retain || self.shares {
             return;
         }
         let may_repeat = QoS::AtLeastOnce == message.qos || QoS::AtLeastOnce == publish.qos;
-        assert!(*count == 1 || may_repeat, "{}: message {number} came {count} times", self.name);
+        assert!(
+            *count == 1 || may_repeat,
+            "{}: message {number} came {count} times",
+            self.name
+        );
         if *count == 1 {
             // v5[MQTT-4.6.0-5]
             let stream = (message.from, topic.to_owned(), publish.qos);
             let last = self.latest.insert(stream, number);
-            assert!(last.is_none_or(|last| last < number), "{number} came after {last:?}");
+            assert!(
+                last.is_none_or(|last| last < number),
+                "{number} came after {last:?}"
+            );
         }
     }
 
     fn puback(&mut self, ack: &Ack<'_>, ledger: &mut Ledger) {
         let id = ack.packet_id.get();
-        let at = self.open.iter().position(|open| open.id == id && open.qos == QoS::AtLeastOnce);
+        let at = self
+            .open
+            .iter()
+            .position(|open| open.id == id && open.qos == QoS::AtLeastOnce);
         let open = self.open.remove(at.expect("PUBACK is for a PUBLISH"));
         accept(open.number, ack, ledger);
     }
 
     fn pubrec(&mut self, wire: &mut Wire, ack: &Ack<'_>, ledger: &mut Ledger) {
         let id = ack.packet_id.get();
-        let at = self.open.iter().position(|open| open.id == id && open.qos == QoS::ExactlyOnce);
+        let at = self
+            .open
+            .iter()
+            .position(|open| open.id == id && open.qos == QoS::ExactlyOnce);
         let Some(at) = at else {
             assert!(wire.repeated.contains(&id), "PUBREC is for a PUBLISH");
             return;
@@ -205,12 +244,18 @@ impl Client {
 
     fn pubcomp(&mut self, ack: &Ack<'_>) {
         let id = ack.packet_id.get();
-        let at = self.open.iter().position(|open| open.id == id && open.is_released);
+        let at = self
+            .open
+            .iter()
+            .position(|open| open.id == id && open.is_released);
         self.open.remove(at.expect("PUBCOMP is for a PUBREL"));
     }
 
     fn suback(&mut self, wire: &mut Wire, suback: &Suback<'_>) {
-        let asked = wire.subscribing.remove(&suback.packet_id.get()).expect("SUBACK is for a SUBSCRIBE");
+        let asked = wire
+            .subscribing
+            .remove(&suback.packet_id.get())
+            .expect("SUBACK is for a SUBSCRIBE");
         // v5[MQTT-3.8.4-6]
         assert_eq!(suback.reasons.len(), asked.filters.len());
         for (code, (filter, qos, no_local)) in suback.reasons.iter().zip(asked.filters) {
@@ -218,7 +263,10 @@ impl Client {
                 assert!(*code >= 0x80, "granted {code}");
                 continue;
             };
-            assert!(granted <= qos, "{filter}: {qos:?} asked for, {granted:?} granted");
+            assert!(
+                granted <= qos,
+                "{filter}: {qos:?} asked for, {granted:?} granted"
+            );
             // A later request may already have changed it.
             if asked.request == self.requests && !filter.starts_with("$share/") {
                 self.subscriptions.insert(filter, (granted, no_local));
@@ -235,9 +283,15 @@ fn unsuback_received(wire: &mut Wire, unsuback: &Unsuback<'_>) {
 
 /// The Topic Name, by whatever alias.
 fn topic_of(wire: &mut Wire, publish: &Publish<'_>) -> String {
-    let Some(alias) = publish.properties.topic_alias() else { return publish.topic.to_owned() };
+    let Some(alias) = publish.properties.topic_alias() else {
+        return publish.topic.to_owned();
+    };
     // v5[MQTT-3.1.2-26]
-    assert!((1..=wire.alias_maximum).contains(&alias), "alias {alias} of {}", wire.alias_maximum);
+    assert!(
+        (1..=wire.alias_maximum).contains(&alias),
+        "alias {alias} of {}",
+        wire.alias_maximum
+    );
     if publish.topic.is_empty() {
         return wire.aliases.get(&alias).expect("the alias was set").clone();
     }
@@ -247,7 +301,12 @@ fn topic_of(wire: &mut Wire, publish: &Publish<'_>) -> String {
 
 // v5[MQTT-3.3.4-9]
 fn check_quota(wire: &Wire) {
-    assert!(wire.in_use.len() <= wire.quota, "{} open, {} allowed", wire.in_use.len(), wire.quota);
+    assert!(
+        wire.in_use.len() <= wire.quota,
+        "{} open, {} allowed",
+        wire.in_use.len(),
+        wire.quota
+    );
 }
 
 fn accept(number: Option<usize>, ack: &Ack<'_>, ledger: &mut Ledger) {

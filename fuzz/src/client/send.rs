@@ -10,12 +10,23 @@ use super::wire::Subscribing;
 use super::{Client, Open, Reply, Stage, Wire};
 use crate::choices::Choices;
 use crate::ledger::{Ledger, Message};
+use crate::naive;
 
 /// Topics of one and of two workers; few, so that they meet.
 pub(crate) const TOPICS: [&str; 5] = ["t/a", "t/b", "t/a/b", "t", "x"];
 
 const FILTERS: [&str; 12] = [
-    "t/a", "t/b", "t/+", "t/#", "#", "+/a", "+/+", "x", "$share/g/t/#", "$share/g/t/a", "$share/h/+",
+    "t/a",
+    "t/b",
+    "t/+",
+    "t/#",
+    "#",
+    "+/a",
+    "+/+",
+    "x",
+    "$share/g/t/#",
+    "$share/g/t/a",
+    "$share/h/+",
     "t/#/bad",
 ];
 
@@ -54,19 +65,27 @@ impl Client {
             filters.push((filter.to_owned(), options.qos, options.no_local));
             self.shares |= is_shared;
             self.subscriptions.remove(filter);
-            if !is_shared {
-                self.asked.insert(filter.to_owned());
-            } else if let Some((_, plain)) = crate::naive::share(filter).flatten() {
-                self.asked.insert(plain.to_owned());
-            }
+            let plain = match naive::share(filter) {
+                Some(parts) => parts.map(|(_, plain)| plain),
+                None => Some(filter).filter(|filter| naive::is_filter(filter)),
+            };
+            self.asked.extend(plain.map(str::to_owned));
         }
         let mut properties = PropertiesBuf::new();
         if is_v5 && choices.yes() {
-            properties.push(Property::SubscriptionIdentifier(1 + u32::from(choices.byte())));
+            properties.push(Property::SubscriptionIdentifier(
+                1 + u32::from(choices.byte()),
+            ));
         }
         self.requests += 1;
         self.awaited.clear();
-        wire.subscribing.insert(id.get(), Subscribing { filters, request: self.requests });
+        wire.subscribing.insert(
+            id.get(),
+            Subscribing {
+                filters,
+                request: self.requests,
+            },
+        );
         let subscribe = Subscribe::from_body(id, properties.as_properties(), body.as_bytes());
         Some(encoded(&Packet::Subscribe(subscribe), wire.version))
     }
@@ -102,13 +121,21 @@ impl Client {
         if !self.is_online() || (qos > QoS::AtMostOnce && is_full && !self.is_greedy) {
             return None;
         }
-        let packet_id = if qos > QoS::AtMostOnce { Some(self.take_id()?) } else { None };
+        let packet_id = if qos > QoS::AtMostOnce {
+            Some(self.take_id()?)
+        } else {
+            None
+        };
         let wire = self.wire.as_mut()?;
         let is_v5 = wire.version.is_v5();
         let retain = byte & 4 != 0;
         let is_deletion = retain && byte & 8 != 0;
         let len = PAYLOADS[usize::from((byte >> 4) & 3)];
-        let payload = if is_deletion { Vec::new() } else { ledger.next_payload(len) };
+        let payload = if is_deletion {
+            Vec::new()
+        } else {
+            ledger.next_payload(len)
+        };
         let expiry_s = (is_v5 && byte & 64 != 0).then(|| 1 + choices.below(3) as u32);
         let mut properties = PropertiesBuf::new();
         if let Some(seconds) = expiry_s {
@@ -132,23 +159,49 @@ impl Client {
         let number = (!is_deletion).then_some(ledger.messages.len());
         if let Some(id) = packet_id.map(PacketId::get) {
             let payload = payload.clone();
-            let open = Open { id, number, topic, qos, retain, expiry_s, payload, is_released: false };
+            let open = Open {
+                id,
+                number,
+                topic,
+                qos,
+                retain,
+                expiry_s,
+                payload,
+                is_released: false,
+            };
             self.open.push(open);
         }
         if number.is_some() {
             let from = self.index;
-            let message = Message { from, topic, qos, retain, expiry_s, payload, is_accepted: false };
+            let message = Message {
+                from,
+                topic,
+                qos,
+                retain,
+                expiry_s,
+                payload,
+                is_accepted: false,
+            };
             ledger.messages.push(message);
         }
         let is_due = qos > QoS::AtMostOnce && expiry_s.is_none();
-        Some(Published { bytes, message: number.map(|number| (number, is_due)), topic })
+        Some(Published {
+            bytes,
+            message: number.map(|number| (number, is_due)),
+            topic,
+        })
     }
 
     /// One of the QoS 2 messages on their way once more, on the same connection. Only 3.x allows it.
     pub fn repeat(&mut self, choices: &mut Choices<'_>) -> Option<Vec<u8>> {
-        let wire = self.wire.as_mut().filter(|wire| wire.stage == Stage::Open && !wire.version.is_v5())?;
-        let mut unreleased =
-            self.open.iter().filter(|open| open.qos == QoS::ExactlyOnce && !open.is_released);
+        let wire = self
+            .wire
+            .as_mut()
+            .filter(|wire| wire.stage == Stage::Open && !wire.version.is_v5())?;
+        let mut unreleased = self
+            .open
+            .iter()
+            .filter(|open| open.qos == QoS::ExactlyOnce && !open.is_released);
         let open = unreleased.nth(choices.below(4))?;
         wire.repeated.insert(open.id);
         let mut bytes = Vec::new();
@@ -158,24 +211,39 @@ impl Client {
 
     /// PINGREQ.
     pub fn ping(&mut self) -> Option<Vec<u8>> {
-        let wire = self.wire.as_mut().filter(|wire| wire.stage == Stage::Open)?;
+        let wire = self
+            .wire
+            .as_mut()
+            .filter(|wire| wire.stage == Stage::Open)?;
         wire.pings += 1;
         Some(encoded(&Packet::Pingreq, wire.version))
     }
 
     /// DISCONNECT, on 5.0 perhaps with the Will.
     pub fn disconnect(&mut self, choices: &mut Choices<'_>) -> Option<Vec<u8>> {
-        let wire = self.wire.as_mut().filter(|wire| wire.stage == Stage::Open)?;
+        let wire = self
+            .wire
+            .as_mut()
+            .filter(|wire| wire.stage == Stage::Open)?;
         let with_will = choices.yes() && wire.version.is_v5();
-        let reason =
-            if with_will { ReasonCode::DisconnectWithWill } else { ReasonCode::NormalDisconnection };
-        let disconnect = Disconnect { reason, properties: Properties::EMPTY };
+        let reason = if with_will {
+            ReasonCode::DisconnectWithWill
+        } else {
+            ReasonCode::NormalDisconnection
+        };
+        let disconnect = Disconnect {
+            reason,
+            properties: Properties::EMPTY,
+        };
         Some(encoded(&Packet::Disconnect(disconnect), wire.version))
     }
 
     /// One of the packets that are owed.
     pub fn answer(&mut self, at: usize) -> Option<Vec<u8>> {
-        let wire = self.wire.as_mut().filter(|wire| wire.stage == Stage::Open && at < wire.owed.len())?;
+        let wire = self
+            .wire
+            .as_mut()
+            .filter(|wire| wire.stage == Stage::Open && at < wire.owed.len())?;
         let reply = wire.owed.remove(at);
         let ack = |packet_id| Ack {
             packet_id,
@@ -206,14 +274,21 @@ impl Client {
 
     /// An identifier that is free: the lowest one, or, when the broker may know of others, a new one.
     fn take_id(&mut self) -> Option<PacketId> {
-        let wire = self.wire.as_ref().filter(|wire| wire.stage == Stage::Open)?;
+        let wire = self
+            .wire
+            .as_ref()
+            .filter(|wire| wire.stage == Stage::Open)?;
         let is_free = |id: &u16| {
             !self.open.iter().any(|open| open.id == *id)
                 && !wire.subscribing.contains_key(id)
                 && !wire.unsubscribing.contains_key(id)
                 && !wire.repeated.contains(id)
         };
-        let from = if self.has_abandoned { self.highest_id + 1 } else { 1 };
+        let from = if self.has_abandoned {
+            self.highest_id + 1
+        } else {
+            1
+        };
         let id = (from..u16::MAX).find(is_free)?;
         self.highest_id = self.highest_id.max(id);
         PacketId::new(id)
@@ -244,7 +319,11 @@ fn put_again(open: &Open, version: ProtocolVersion, out: &mut Vec<u8>) {
     }
     let packet = if open.is_released {
         let (reason, properties) = (ReasonCode::Success, Properties::EMPTY);
-        Packet::Pubrel(Ack { packet_id, reason, properties })
+        Packet::Pubrel(Ack {
+            packet_id,
+            reason,
+            properties,
+        })
     } else {
         Packet::Publish(Publish {
             dup: true,
@@ -261,6 +340,7 @@ fn put_again(open: &Open, version: ProtocolVersion, out: &mut Vec<u8>) {
 
 fn encoded(packet: &Packet<'_>, version: ProtocolVersion) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode(packet, version, u32::MAX, &mut bytes).expect("what a client sends has a form on the wire");
+    encode(packet, version, u32::MAX, &mut bytes)
+        .expect("what a client sends has a form on the wire");
     bytes
 }

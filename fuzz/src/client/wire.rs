@@ -105,6 +105,16 @@ impl Wire {
         }
     }
 
+    /// The version that its CONNECT fixed.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// The bytes of a packet that has not arrived to its end.
+    pub fn unfinished(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Notes a reply, unless the same one is owed already.
     pub(super) fn owe(&mut self, reply: Reply) {
         if !self.owed.contains(&reply) {

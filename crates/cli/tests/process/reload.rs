@@ -43,6 +43,7 @@ fn queued_of_ten(broker: &Broker, publisher: &mut Client) -> usize {
         }
         payloads.push(delivered.payload);
     }
+    client.disconnect();
     let in_order: Vec<Vec<u8>> = (b'0'..).take(payloads.len()).map(|n| vec![n]).collect();
     assert_eq!(payloads, in_order, "the newest are dropped, not the oldest");
     payloads.len()
@@ -162,7 +163,8 @@ fn messages_flow_through_a_storm_of_reloads() {
     let mut publisher = broker.v5(&client_id_of(1, "publisher"));
     for number in 0..50_u8 {
         broker.reload(&format!("workers 2\nmax_queued_messages {number}\n"));
-        let publish = PublishSpec::new("storm", &[number], 1);
+        let payload = [number];
+        let publish = PublishSpec::new("storm", &payload, 1);
         publisher.send(&publish.to_bytes(5));
         publisher.expect_ack(4, 1);
         assert_eq!(subscriber.recv_publish().payload, [number]);

@@ -72,14 +72,8 @@ pub const CASES: &[Case] = &[
         connect_with_unknown_properties_is_malformed,
         ["v5[MQTT-3.1.4-1]"]
     ),
-    case!(
-        connect_properties_that_are_refused,
-        ["v5[MQTT-3.1.4-1]"]
-    ),
-    case!(
-        will_properties_that_are_refused,
-        ["v5[MQTT-3.1.4-1]"]
-    ),
+    case!(connect_properties_that_are_refused, ["v5[MQTT-3.1.4-1]"]),
+    case!(will_properties_that_are_refused, ["v5[MQTT-3.1.4-1]"]),
     case!(
         every_connect_property_is_accepted,
         ["v5[MQTT-3.1.4-1]", "v5[MQTT-3.1.4-5]"]
@@ -543,7 +537,10 @@ fn will_properties_that_are_refused(lab: &Lab) {
         // Will Delay Interval, Message Expiry Interval, Content Type twice
         (&[Prop::U32(0x18, 1), Prop::U32(0x18, 1)], PROTOCOL_ERROR),
         (&[Prop::U32(0x02, 1), Prop::U32(0x02, 1)], PROTOCOL_ERROR),
-        (&[Prop::Str(0x03, "a"), Prop::Str(0x03, "a")], PROTOCOL_ERROR),
+        (
+            &[Prop::Str(0x03, "a"), Prop::Str(0x03, "a")],
+            PROTOCOL_ERROR,
+        ),
         // Response Topic with a wildcard
         (&[Prop::Str(0x08, "a/+")], PROTOCOL_ERROR),
         // Session Expiry Interval and Topic Alias stand in other packets

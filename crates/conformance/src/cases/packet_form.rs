@@ -26,10 +26,7 @@ pub const CASES: &[Case] = &[
     case!(broker_writes_property_length_0, ["v5[MQTT-2.2.2-1]"]),
     case!(missing_property_length_is_malformed, ["v5[MQTT-2.2.2-1]"]),
     case!(broken_property_blocks_are_malformed, ["v5[MQTT-4.13.1-1]"]),
-    case!(
-        properties_out_of_place_are_refused,
-        ["v5[MQTT-4.13.1-1]"]
-    ),
+    case!(properties_out_of_place_are_refused, ["v5[MQTT-4.13.1-1]"]),
 ];
 
 fn reserved_flags_are_checked(lab: &Lab) {
@@ -342,10 +339,10 @@ fn properties_out_of_place_are_refused(lab: &Lab) {
         expect_answer(lab, &wire::hex(form), MALFORMED);
     }
     for form in [
-        "30 09 00 01 61 04 01 00 01 00 78",    // Payload Format Indicator twice
-        "30 07 00 01 61 02 01 02 78",          // Payload Format Indicator 2
+        "30 09 00 01 61 04 01 00 01 00 78", // Payload Format Indicator twice
+        "30 07 00 01 61 02 01 02 78",       // Payload Format Indicator 2
         "82 0b 00 01 04 0b 01 0b 02 00 01 61 00", // Subscription Identifier twice
-        "82 09 00 01 02 0b 00 00 01 61 00",    // Subscription Identifier 0
+        "82 09 00 01 02 0b 00 00 01 61 00", // Subscription Identifier 0
     ] {
         expect_answer(lab, &wire::hex(form), PROTOCOL_ERROR);
     }

@@ -34,10 +34,7 @@ pub const CASES: &[Case] = &[
         ["v5[MQTT-4.13.1-1]"]
     ),
     case!(subscribe_forms_that_are_malformed, ["v5[MQTT-4.13.1-1]"]),
-    case!(
-        subscribe_properties_that_are_refused,
-        ["v5[MQTT-4.13.1-1]"]
-    ),
+    case!(subscribe_properties_that_are_refused, ["v5[MQTT-4.13.1-1]"]),
     case!(
         subscribe_of_packet_id_zero_is_an_error,
         ["v5[MQTT-4.13.1-1]"]

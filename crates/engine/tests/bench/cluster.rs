@@ -1,5 +1,5 @@
-//! The engines of all workers, driven as the server drives them: outputs are obeyed, buffers written,
-//! mail delivered and stores asked, in rounds, until nothing moves.
+//! The engines of all workers, driven as the server drives them: outputs are obeyed, buffers
+//! written, mail delivered and stores asked, in rounds, until nothing moves.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -164,7 +164,7 @@ impl Cluster {
         panic!("the cluster does not come to rest");
     }
 
-    /// Delivers up to `count` letters from one worker to another: the handovers among them as batches.
+    /// Delivers up to `count` letters from one worker to another, handovers in a row as one batch.
     pub(crate) fn deliver(&mut self, from: u16, to: u16, count: usize) {
         let (from, to) = (usize::from(from), usize::from(to));
         let mut batch = Vec::new();

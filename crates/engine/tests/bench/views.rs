@@ -31,7 +31,7 @@ impl Cluster {
         let seen = self
             .client(at)
             .take(|seen| matches!(seen, Seen::Publish(_)));
-        let delivered = |seen| match seen {
+        let delivered = |seen: Seen| match seen {
             Seen::Publish(delivered) => Some(delivered),
             _ => None,
         };
@@ -54,11 +54,13 @@ impl Cluster {
 
     /// PUBACK and PUBREC that a client got, in order: kind, Packet Identifier, Reason Code.
     pub(crate) fn acks(&mut self, at: At) -> Vec<(PacketType, u16, u8)> {
-        let first = |packet_type| matches!(packet_type, PacketType::Puback | PacketType::Pubrec);
+        let first = |packet_type: PacketType| {
+            matches!(packet_type, PacketType::Puback | PacketType::Pubrec)
+        };
         let seen = self
             .client(at)
             .take(|seen| matches!(seen, Seen::Ack { packet_type, .. } if first(*packet_type)));
-        let parts = |seen| match seen {
+        let parts = |seen: Seen| match seen {
             Seen::Ack {
                 packet_type,
                 id,
@@ -144,7 +146,8 @@ impl Cluster {
         mem::take(&mut self.events)
     }
 
-    /// The batches that have left since the last look, in order; the records of each as sorted lines.
+    /// The batches that have left since the last look, in order; of each the records as sorted
+    /// lines.
     pub(crate) fn batches(&mut self) -> Vec<Vec<String>> {
         let sorted = |batch: &Batch| {
             let mut lines: Vec<String> = batch.records.iter().map(line).collect();
@@ -162,8 +165,8 @@ impl Cluster {
         batches
     }
 
-    /// What a crash would leave now: all batches that were answered with success, applied in the order
-    /// in which they left. The records that begin with `kind`, as lines.
+    /// What a crash would leave now: all batches that were answered with success, applied in the
+    /// order in which they left. The records that begin with `kind`, as lines.
     pub(crate) fn disk(&self, kind: &str) -> Vec<String> {
         let mut disk = Disk::default();
         for (worker, batch) in &self.journal {
@@ -176,10 +179,13 @@ impl Cluster {
         lines
     }
 
-    /// What the store has said to the first batch with the body of a message: `None` if there is no such
-    /// batch, `Some(None)` if it has no answer.
+    /// What the store has said to the first batch with the body of a message: `None` if there is
+    /// no such batch, `Some(None)` if it has no answer.
     pub(crate) fn fate(&self, payload: &str) -> Option<Option<Result<(), StoreError>>> {
-        let bears = |record: &Record| matches!(record, Record::Body { message } if message.payload() == payload.as_bytes());
+        let bears = |record: &Record| match record {
+            Record::Body { message } => message.payload() == payload.as_bytes(),
+            _ => false,
+        };
         let mut journal = self.journal.iter();
         let (worker, batch) = journal.find(|(_, batch)| batch.records.iter().any(bears))?;
         Some(self.stores[*worker].answer_to(batch.id))

@@ -234,8 +234,8 @@ mod tests {
         check("a \"// b\\\"\" c", "a          c", "            ");
         check(
             "x(r#\"a\"b\"#, b\"y\")",
-            "x(          , b   )",
-            "                   ",
+            "x(        , b   )",
+            "                 ",
         );
         check(
             "r#type br\"z\" broker",
@@ -256,7 +256,7 @@ mod tests {
             "fn f<'a>(x: &'a str) { 'l: loop {} }",
             &" ".repeat(36),
         );
-        check("'ä' '\\u{e4}' ä", "             ä", "               ");
+        check("'ä' '\\u{e4}' ä", "              ä", "                ");
     }
 
     #[test]
