@@ -317,7 +317,11 @@ fn a_full_queue_drops_the_newest_and_counts_it() {
             c.publish(publisher, "t", n.to_string(), 1);
         }
         assert_eq!(c.dropped(DropReason::QueueFull), dropped);
-        let told = |event: &Event| matches!(event, Event::Dropping { reason, .. } if *reason == DropReason::QueueFull);
+        let full = DropReason::QueueFull;
+        let told = |event: &Event| match event {
+            Event::Dropping { reason, .. } => *reason == full,
+            _ => false,
+        };
         let told = c.events().iter().filter(|event| told(event)).count();
         assert_eq!(told, 1, "round {round}");
         let acked: Vec<u8> = c.acks(publisher).iter().map(|(.., code)| *code).collect();

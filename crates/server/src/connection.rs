@@ -89,6 +89,10 @@ impl Io {
         self.wake();
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.get()
+    }
+
     pub(crate) fn socket_full(&self) {
         if !self.full.replace(true) {
             self.wake();
@@ -277,9 +281,11 @@ impl ConnectionTask {
     }
 
     fn go_on_writing(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.worker.write(self.io.key.get(), &self.io, cx)? {
-            Poll::Ready(()) => self.io.full.set(false),
-            Poll::Pending => {}
+        let written = self.worker.write(self.io.key.get(), &self.io, cx);
+        // Room in the buffer lets the engine go on: with its queue, or with reading from here.
+        self.worker.wake_for_work();
+        if written?.is_ready() {
+            self.io.full.set(false);
         }
         Ok(())
     }

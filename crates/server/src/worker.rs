@@ -203,6 +203,13 @@ impl Worker {
         }
     }
 
+    /// Wakes the flusher if the engine has something to say.
+    pub(crate) fn wake_for_work(&self) {
+        if self.engine.borrow().has_work() {
+            self.wake_flusher();
+        }
+    }
+
     fn wake_flusher(&self) {
         if let Some(waker) = self.flusher.take() {
             waker.wake();
@@ -253,6 +260,10 @@ impl Worker {
                 let Some(io) = self.connection(key) else {
                     continue;
                 };
+                if io.is_full() {
+                    // Its task waits for room; a second poll would take its waker away.
+                    continue;
+                }
                 match self.write(key, &io, &mut Context::from_waker(Waker::noop())) {
                     Ok(Poll::Ready(())) => {}
                     Ok(Poll::Pending) => io.socket_full(),

@@ -185,7 +185,7 @@ fn record(only: &str) -> Result<()> {
         match listed.or(first) {
             Some(statement) if !failed.is_empty() => {
                 let names: Vec<&str> = failed.iter().map(|case| case.name).collect();
-                println!("{name}\t{statement}\t{}", names.join(", "));
+                println!("{name}\t{statement}\t{}", names.join(","));
             }
             _ => eprintln!("{name}: no case fails"),
         }
