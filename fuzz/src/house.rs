@@ -246,7 +246,9 @@ impl House {
 
     /// Hands a worker its oldest mail, as far as it comes from one sender. False if there is none.
     pub fn deliver_mail(&mut self, to: usize) -> bool {
-        let mail = &mut self.mail[to];
+        let Some(mail) = self.mail.get_mut(to) else {
+            return false;
+        };
         let Some((from, letter)) = mail.pop_front() else {
             return false;
         };

@@ -282,16 +282,7 @@ impl Engine {
                 group,
                 reply,
             } => self.dispatch(&message, group, None, reply, now),
-            Handover::Shared {
-                message,
-                group,
-                session,
-                merged,
-                moved,
-                reply,
-            } => {
-                self.deliver_shared(&message, group, session, &merged, moved, reply, now);
-            }
+            Handover::Shared { chosen, reply } => self.deliver_chosen(chosen, None, reply, now),
             Handover::Returned {
                 message,
                 group,

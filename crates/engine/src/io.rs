@@ -200,6 +200,21 @@ pub struct ReplyTo {
     pub job: u64,
 }
 
+/// A message of a Shared Subscription and the member that gets it.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The message.
+    pub message: Arc<Message>,
+    /// Which Shared Subscription.
+    pub group: GroupKey,
+    /// The member.
+    pub session: SessionKey,
+    /// What it was granted.
+    pub merged: Merged,
+    /// Deletes the record of the member that had it before.
+    pub moved: Option<Record>,
+}
+
 /// What one worker says to another. All of it is data: nothing is shared but the messages' bodies.
 #[derive(Debug)]
 pub enum Handover {
@@ -227,16 +242,8 @@ pub enum Handover {
     },
     /// The choice was made: deliver to this member.
     Shared {
-        /// The message.
-        message: Arc<Message>,
-        /// Which Shared Subscription.
-        group: GroupKey,
-        /// The member.
-        session: SessionKey,
-        /// What it was granted.
-        merged: Merged,
-        /// Deletes the record of the member that had it before.
-        moved: Option<Record>,
+        /// What, and to whom.
+        chosen: Chosen,
         /// Wants a fragment.
         reply: Option<ReplyTo>,
     },

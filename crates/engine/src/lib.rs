@@ -36,7 +36,9 @@ mod timers;
 
 pub use authorize::{Access, Authorizer};
 pub use engine::{Engine, Setup};
-pub use io::{ConnectionKey, End, Event, Handover, Input, Output, Principal, ReplyTo, ShareId};
+pub use io::{
+    Chosen, ConnectionKey, End, Event, Handover, Input, Output, Principal, ReplyTo, ShareId,
+};
 pub use limits::Limits;
 pub use metrics::{DropReason, Metrics};
 pub use partition::{PARTITIONS, partition_of, worker_of};

@@ -13,7 +13,7 @@ use slab::Slab;
 use crate::commit::Draft;
 use crate::deliver::Outcome;
 use crate::engine::Engine;
-use crate::io::{Handover, ReplyTo, ShareId};
+use crate::io::{Chosen, Handover, ReplyTo, ShareId};
 use crate::limits::SharedStrategy;
 use crate::message::Message;
 use crate::metrics::DropReason;
@@ -366,10 +366,16 @@ impl Engine {
             self.metrics.drop(DropReason::NoMember);
             return self.reply(reply, Vec::new(), false, now);
         };
+        let chosen = Chosen {
+            message: Arc::clone(message),
+            group,
+            session,
+            merged,
+            moved: None,
+        };
         let to = self.owner_of(session.partition);
         if to == self.worker {
-            return self
-                .deliver_dispatched(message, group, session, &merged, None, draft, reply, now);
+            return self.deliver_chosen(chosen, draft, reply, now);
         }
         let reply = match draft {
             Some(draft) => {
@@ -381,15 +387,7 @@ impl Engine {
             }
             None => reply,
         };
-        let shared = Handover::Shared {
-            message: Arc::clone(message),
-            group,
-            session,
-            merged,
-            moved: None,
-            reply,
-        };
-        self.hand_over(to, shared, now);
+        self.hand_over(to, Handover::Shared { chosen, reply }, now);
     }
 
     /// The mutant `shared-to-all`: every member gets a copy.
@@ -403,46 +401,41 @@ impl Engine {
             .map(|m| (m.session, m.merged.clone()))
             .collect();
         for (session, merged) in copies {
-            let (to, message) = (self.owner_of(session.partition), Arc::clone(message));
-            let shared = Handover::Shared {
+            let to = self.owner_of(session.partition);
+            let message = Arc::clone(message);
+            let chosen = Chosen {
                 message,
                 group,
                 session,
                 merged,
                 moved: None,
-                reply: None,
             };
-            self.hand_over(to, shared, now);
+            self.hand_over(
+                to,
+                Handover::Shared {
+                    chosen,
+                    reply: None,
+                },
+                now,
+            );
         }
     }
 
     /// A member of ours was chosen.
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn deliver_shared(
+    pub(crate) fn deliver_chosen(
         &mut self,
-        message: &Arc<Message>,
-        group: GroupKey,
-        session: SessionKey,
-        merged: &Merged,
-        moved: Option<Record>,
-        reply: Option<ReplyTo>,
-        now: Timestamp,
-    ) {
-        self.deliver_dispatched(message, group, session, merged, moved, None, reply, now);
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn deliver_dispatched(
-        &mut self,
-        message: &Arc<Message>,
-        group: GroupKey,
-        session: SessionKey,
-        merged: &Merged,
-        moved: Option<Record>,
+        chosen: Chosen,
         draft: Option<&mut Draft>,
         reply: Option<ReplyTo>,
         now: Timestamp,
     ) {
+        let Chosen {
+            message,
+            group,
+            session,
+            merged,
+            moved,
+        } = chosen;
         let mut own = Draft::new(0, self.worker);
         let target = match draft {
             Some(draft) => draft,
@@ -452,7 +445,7 @@ impl Engine {
         self.shapes.begin(false);
         let outcome = self.deliver_to(
             session,
-            merged,
+            &merged,
             &mut incoming,
             Some(group),
             Some(target),
@@ -467,7 +460,7 @@ impl Engine {
             Outcome::Dropped(DropReason::SessionEnded) => {
                 let to = self.owner_of(group.partition);
                 let back = Handover::Returned {
-                    message: Arc::clone(message),
+                    message: Arc::clone(&message),
                     group,
                     from: session,
                     moved: moved.clone(),
@@ -510,15 +503,17 @@ impl Engine {
             return self.commit_lazily(moved.into_iter().collect());
         };
         let to = self.owner_of(session.partition);
-        let message = Arc::clone(message);
+        let chosen = Chosen {
+            message: Arc::clone(message),
+            group,
+            session,
+            merged,
+            moved,
+        };
         self.hand_over(
             to,
             Handover::Shared {
-                message,
-                group,
-                session,
-                merged,
-                moved,
+                chosen,
                 reply: None,
             },
             now,

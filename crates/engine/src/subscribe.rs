@@ -19,6 +19,23 @@ use crate::partition::partition_of;
 use crate::record::Record;
 use crate::session::Subscription;
 
+/// One line of a SUBSCRIBE.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// The Topic Filter, `$share/NAME/` included.
+    text: &'a str,
+    options: SubscriptionOptions,
+    /// Subscription Identifier, 0 for none.
+    identifier: u32,
+}
+
+/// What a SUBSCRIBE brings about, beside its codes.
+struct Effects {
+    draft: Draft,
+    /// Cursors over retained messages, to be started behind SUBACK.
+    cursors: Vec<u64>,
+}
+
 impl Engine {
     /// v5[MQTT-3.8.4-1], v5[MQTT-3.8.4-5]
     pub(crate) fn subscribe_received(
@@ -35,20 +52,20 @@ impl Engine {
             .subscription_identifiers()
             .next()
             .unwrap_or(0);
-        let mut draft = self.jobs.draft(self.worker);
+        let mut effects = Effects {
+            draft: self.jobs.draft(self.worker),
+            cursors: Vec::new(),
+        };
         let mut codes = Vec::new();
-        let mut cursors = Vec::new();
-        for (filter, options) in subscribe.filters() {
-            codes.push(self.subscribe_one(
-                session,
-                filter,
+        for (text, options) in subscribe.filters() {
+            let asked = Asked {
+                text,
                 options,
                 identifier,
-                &mut draft,
-                &mut cursors,
-                now,
-            ));
+            };
+            codes.push(self.subscribe_one(session, asked, &mut effects, now));
         }
+        let Effects { draft, cursors } = effects;
         let codes = self.codes_for(slot, codes);
         if draft.records.is_empty() && draft.missing == 0 {
             self.acknowledge(
@@ -83,17 +100,18 @@ impl Engine {
         codes.into_iter().map(code).collect()
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn subscribe_one(
         &mut self,
         slot: u32,
-        text: &str,
-        options: SubscriptionOptions,
-        identifier: u32,
-        draft: &mut Draft,
-        cursors: &mut Vec<u64>,
+        asked: Asked<'_>,
+        effects: &mut Effects,
         now: Timestamp,
     ) -> ReasonCode {
+        let Asked {
+            text,
+            options,
+            identifier,
+        } = asked;
         let share = match parse_filter(text) {
             Ok(share) => share,
             Err(reason) => return reason,
@@ -145,7 +163,7 @@ impl Engine {
                 options: options.to_byte(),
                 identifier,
             };
-            draft.records.push(record);
+            effects.draft.records.push(record);
         }
         match share {
             None => {
@@ -160,10 +178,10 @@ impl Engine {
                 };
                 self.drop_cursor(slot, text);
                 if wanted {
-                    cursors.extend(self.add_cursor(slot, text, grant));
+                    effects.cursors.extend(self.add_cursor(slot, text, grant));
                 }
             }
-            Some(share) => self.join_remote_or_local(&share, slot, grant, draft, now),
+            Some(share) => self.join_remote_or_local(&share, slot, grant, &mut effects.draft, now),
         }
         if self.limits.tell_subscriptions {
             let filter = text.to_owned();
