@@ -48,7 +48,7 @@ fn write_section(page: &mut String, section: &Section) {
                     "| {name} | {value} | {default} | {scope} | {reload} | {doc} |"
                 )
             }
-            Status::Later { area, harmless } if harmless.is_empty() => {
+            Status::Later { area, harmless: [] } => {
                 writeln!(page, "| {name} | {scope} | {doc} | error ({area}) |")
             }
             Status::Later { area, harmless } => {

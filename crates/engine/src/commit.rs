@@ -16,6 +16,7 @@ use dunlin_packet::mutant::{self, Mutant};
 use dunlin_packet::{Ack, Packet, PacketId, ReasonCode, Suback, Unsuback, encode};
 use dunlin_protocol::outbound::packet_id_of;
 use dunlin_protocol::{AckKind, Ticket, Timestamp};
+use dunlin_route::SessionKey;
 use hashbrown::HashMap;
 
 use crate::connection::PendingAck;
@@ -76,6 +77,7 @@ pub(crate) enum After {
     Nothing,
     /// PUBACK or PUBREC.
     Publish {
+        session: SessionKey,
         ticket: Ticket,
         packet_id: PacketId,
         matched: bool,
@@ -208,7 +210,7 @@ impl Engine {
             return;
         };
         if !self.durable || job.records.is_empty() {
-            return self.complete(job, Ok(()), Timestamp::default());
+            return self.complete(job, Ok(()), self.now);
         }
         let records = std::mem::take(&mut job.records);
         self.metrics.batches += 1;
@@ -276,6 +278,12 @@ impl Engine {
     }
 
     fn complete(&mut self, job: Job, result: Result<(), StoreError>, now: Timestamp) {
+        if let After::Publish {
+            session, packet_id, ..
+        } = &job.after
+        {
+            self.publish_settled(*session, *packet_id, job.connection, result.is_ok());
+        }
         let alive = |engine: &Self, key: ConnectionKey| {
             engine
                 .connections
@@ -294,6 +302,7 @@ impl Engine {
                 ticket,
                 packet_id,
                 matched,
+                ..
             } => {
                 let full = self.limits.queue_full == QueueFull::Reject && !job.taken;
                 let reason = match result {
@@ -307,7 +316,9 @@ impl Engine {
                     .session_of(key.slot)
                     .and_then(|s| self.sessions.get_mut(s as usize))
                 {
-                    session.inbound.wait_ends();
+                    if ticket.kind() == AckKind::Puback {
+                        session.inbound.wait_ends();
+                    }
                     // PUBREC with an error ends the exchange; 3.x has no such PUBREC, and PUBREL follows.
                     if ticket.kind() == AckKind::Pubrec && reason.is_error() && v5 {
                         session.inbound.release(packet_id);
@@ -351,6 +362,41 @@ impl Engine {
                     now,
                 ),
             },
+        }
+    }
+
+    /// The effects of a QoS 2 PUBLISH are safe, or failed. If the client has sent it again on a newer
+    /// connection meanwhile, that one gets the PUBREC.
+    fn publish_settled(
+        &mut self,
+        key: SessionKey,
+        id: PacketId,
+        connection: Option<ConnectionKey>,
+        safe: bool,
+    ) {
+        let Some(session) = self
+            .sessions
+            .get_mut(key.slot as usize)
+            .filter(|session| session.key == key)
+        else {
+            return;
+        };
+        let Some(at) = session
+            .unsafe_yet
+            .iter()
+            .position(|open| open.id == id && Some(open.connection) == connection)
+        else {
+            return;
+        };
+        let open = session.unsafe_yet.swap_remove(at);
+        if !safe {
+            // Nothing was promised: sent again, it is new.
+            session.inbound.release(id);
+            return;
+        }
+        if let Some(slot) = session.connection.filter(|_| open.resent) {
+            let ack = PendingAck::Pubrec(id, ReasonCode::Success);
+            self.acknowledge(slot, AckKind::Pubrec, ack);
         }
     }
 

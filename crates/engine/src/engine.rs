@@ -80,6 +80,8 @@ pub struct Engine {
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) metrics: Metrics,
     pub(crate) stopping: bool,
+    /// The instant of the call that is being handled.
+    pub(crate) now: Timestamp,
     /// The index's version when a route was last found current; for hand-overs.
     pub(crate) route_version: u64,
 }
@@ -118,6 +120,7 @@ impl Engine {
             outputs: VecDeque::new(),
             metrics: Metrics::default(),
             stopping: false,
+            now: Timestamp::default(),
             route_version: 0,
             hasher,
         }
@@ -140,6 +143,7 @@ impl Engine {
 
     /// Handles one thing that happened.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+        self.now = now;
         match input {
             Input::Connect {
                 connection,

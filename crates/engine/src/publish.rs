@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dunlin_packet::mutant::{self, Mutant};
-use dunlin_packet::{Properties, PropertiesBuf, Property, Publish, QoS, ReasonCode};
+use dunlin_packet::{PacketId, Properties, PropertiesBuf, Property, Publish, QoS, ReasonCode};
 use dunlin_protocol::aliases::AliasError;
 use dunlin_protocol::inbound::Overrun;
 use dunlin_protocol::{AckKind, Timestamp};
@@ -20,6 +20,7 @@ use crate::metrics::DropReason;
 use crate::partition::{partition_of, worker_of};
 use crate::receive::publish_kind;
 use crate::record::Record;
+use crate::session::UnsafeYet;
 
 /// Where messages of one Topic Name go, cut up by worker.
 #[derive(Debug)]
@@ -80,11 +81,7 @@ impl Engine {
             let overrun = if publish.qos == QoS::ExactlyOnce {
                 // v5[MQTT-4.3.3-10]
                 if !state.inbound.hold(id) && !mutant::is_active(Mutant::Qos2DuplicateDelivered) {
-                    return self.acknowledge(
-                        slot,
-                        AckKind::Pubrec,
-                        PendingAck::Pubrec(id, ReasonCode::Success),
-                    );
+                    return self.publish_again(slot, session, id);
                 }
                 state.inbound.check_quota(receive_maximum, strict)
             } else {
@@ -100,6 +97,10 @@ impl Engine {
                     });
                 }
                 Overrun::Disconnect => {
+                    // It was not accepted: sent again later, it is new.
+                    if publish.qos == QoS::ExactlyOnce {
+                        state.inbound.release(id);
+                    }
                     let why = "more open PUBLISH packets than Receive Maximum";
                     return self.end_by_server(slot, ReasonCode::ReceiveMaximumExceeded, why, now);
                 }
@@ -124,6 +125,20 @@ impl Engine {
         self.publish_from(slot, &resolved, &mut incoming, key, publish, now);
         scratch.clear();
         self.forwarded_scratch = scratch;
+    }
+
+    /// A QoS 2 PUBLISH that was seen before: acknowledged, not delivered. Not before its effects are safe.
+    fn publish_again(&mut self, slot: u32, session: u32, id: PacketId) {
+        let here = self.key_of(slot);
+        if let Some(session) = self.sessions.get_mut(session as usize)
+            && let Some(open) = session.unsafe_yet.iter_mut().find(|open| open.id == id)
+            && Some(open.connection) != here
+        {
+            open.resent = true;
+            return;
+        }
+        let ack = PendingAck::Pubrec(id, ReasonCode::Success);
+        self.acknowledge(slot, AckKind::Pubrec, ack);
     }
 
     /// Routes a client's message and acknowledges it, now or when its effects are safe.
@@ -182,10 +197,19 @@ impl Engine {
                 let Some(ticket) = self.wait(slot, kind) else {
                     return;
                 };
+                let connection = self.key_of(slot);
                 if let Some(session) = self.sessions.get_mut(key.slot as usize) {
-                    session.inbound.wait_begins();
+                    match connection.filter(|_| kind == AckKind::Pubrec) {
+                        Some(connection) => session.unsafe_yet.push(UnsafeYet {
+                            id,
+                            connection,
+                            resent: false,
+                        }),
+                        None => session.inbound.wait_begins(),
+                    }
                 }
                 After::Publish {
+                    session: key,
                     ticket,
                     packet_id: id,
                     matched: !resolved.is_empty(),

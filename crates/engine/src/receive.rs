@@ -38,6 +38,7 @@ impl Engine {
             sender: Sender::Client,
             packet_size_max: size_max,
         };
+        self.now = now;
         let mut consumed = 0;
         while let Some(rest) = bytes.get(consumed..).filter(|rest| !rest.is_empty()) {
             match self.reading(key) {

@@ -284,8 +284,9 @@ impl Engine {
             };
             let key = session.key;
             let sequence = session.next_sequence;
-            // Quota first: a message that cannot be sent stays in the index.
-            let may_send = session.outbound.may_send(sequence, 0) && session.queue.is_empty();
+            // Room first: a message that cannot be sent stays in the index.
+            let free = session.queue.is_empty();
+            let quota = session.outbound.may_send(sequence, 0);
             let Some(cursor) = session.cursors.front_mut().filter(|cursor| cursor.started) else {
                 return false;
             };
@@ -300,7 +301,7 @@ impl Engine {
                 continue;
             };
             let qos0 = cursor.merged.qos == 0 || message.qos == dunlin_packet::QoS::AtMostOnce;
-            if !may_send && !(qos0 && session.queue.is_empty()) {
+            if !free || !(qos0 || quota) {
                 return false;
             }
             let Some(message) = cursor.ready.pop_front() else {

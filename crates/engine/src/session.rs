@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use dunlin_packet::QoS;
+use dunlin_packet::{PacketId, QoS};
 use dunlin_protocol::{Inbound, Outbound, Timestamp};
 use dunlin_route::{GroupKey, SessionKey, SubscriptionIds};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::io::{Principal, ShareId};
+use crate::io::{ConnectionKey, Principal, ShareId};
 use crate::limits::Limits;
 use crate::message::{Message, Publisher};
 use crate::retained::Cursor;
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) queue: Queue,
     pub(crate) outbound: Outbound<Queued>,
     pub(crate) inbound: Inbound,
+    /// QoS 2 PUBLISH packets whose effects are not safe yet; only with a store.
+    pub(crate) unsafe_yet: Vec<UnsafeYet>,
     /// Sequence of the next message with QoS above 0.
     pub(crate) next_sequence: u64,
     pub(crate) will: Option<Box<PendingWill>>,
@@ -41,6 +43,16 @@ pub(crate) struct Session {
     pub(crate) unsubscribed_at: u64,
     /// A message was discarded since the queue was last empty.
     pub(crate) dropping: bool,
+}
+
+/// A QoS 2 PUBLISH that must not be acknowledged yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UnsafeYet {
+    pub(crate) id: PacketId,
+    /// The connection that brought it.
+    pub(crate) connection: ConnectionKey,
+    /// It came again on a newer connection.
+    pub(crate) resent: bool,
 }
 
 /// One Subscription, as UNSUBSCRIBE and the next SUBSCRIBE need it.
@@ -171,6 +183,7 @@ impl Session {
             queue: Queue::default(),
             outbound: Outbound::default(),
             inbound: Inbound::default(),
+            unsafe_yet: Vec::new(),
             next_sequence: 0,
             will: None,
             cursors: VecDeque::new(),

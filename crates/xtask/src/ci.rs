@@ -10,7 +10,10 @@ use crate::arguments::Arguments;
 use crate::workspace::{cargo, root, run as run_program};
 use crate::{conformance, fuzz};
 
-const STEPS: [(&str, fn() -> Result<()>); 7] = [
+/// A name, and what it does.
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: [Step; 7] = [
     ("fmt", fmt),
     ("clippy", clippy),
     ("doc", doc),

@@ -9,9 +9,9 @@ use dunlin_engine::record::{Batch, Store, StoreError};
 pub(super) struct LateStore {
     /// Whether it answers by itself, and at once.
     pub(super) prompt: bool,
-    waiting: Vec<u64>,
-    answers: VecDeque<(u64, Result<(), StoreError>)>,
-    answered: BTreeMap<u64, Result<(), StoreError>>,
+    pub(crate) waiting: Vec<u64>,
+    pub(crate) answers: VecDeque<(u64, Result<(), StoreError>)>,
+    pub(crate) answered: BTreeMap<u64, Result<(), StoreError>>,
 }
 
 impl Store for LateStore {
