@@ -202,13 +202,14 @@ impl Sender {
                 message: self.model.finish(sequence),
             },
             (Some(sequence), Some(Stage::AwaitPubrec)) => {
+                let message = self.model.flights.get_mut(&sequence).and_then(|f| f.message.take());
                 let released = Flight {
                     stage: Stage::Releasing,
                     bytes: 0,
                     message: None,
                 };
                 self.model.flights.insert(sequence, released);
-                Acked::Released { sequence }
+                Acked::Released { sequence, message }
             }
             (Some(sequence), Some(Stage::Releasing | Stage::AwaitPubcomp)) => {
                 Acked::AlreadyReleased { sequence }

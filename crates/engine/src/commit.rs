@@ -10,10 +10,13 @@
 //! Batches of one publisher leave in the order of its packets. Without a store (`ack = memory`) only
 //! jobs that wait for another worker exist.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dunlin_packet::mutant::{self, Mutant};
-use dunlin_packet::{Ack, Packet, PacketId, ReasonCode, Suback, Unsuback, encode};
+use dunlin_packet::{
+    Ack, Connack, Packet, PacketId, Properties, ReasonCode, Suback, Unsuback, encode,
+};
 use dunlin_protocol::outbound::packet_id_of;
 use dunlin_protocol::{AckKind, Ticket, Timestamp};
 use dunlin_route::SessionKey;
@@ -24,29 +27,30 @@ use crate::engine::{Engine, mark};
 use crate::io::{ConnectionKey, Handover, Output, ReplyTo};
 use crate::limits::QueueFull;
 use crate::message::Message;
+use crate::publish::Late;
 use crate::record::{Batch, Record, StoreError};
 
 /// What a handler gathers while it runs.
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) id: u64,
+    /// The worker whose job it is.
+    pub(crate) coordinator: u16,
     pub(crate) records: Vec<Record>,
     /// Fragments that other workers owe.
     pub(crate) missing: u32,
     /// Whether any Session took the message.
     pub(crate) taken: bool,
-    /// Whether an open QoS 2 packet id of the publisher has to be kept.
-    pub(crate) wants_held: bool,
 }
 
 impl Draft {
-    pub(crate) fn new(id: u64, _worker: u16) -> Self {
+    pub(crate) fn new(id: u64, coordinator: u16) -> Self {
         Self {
             id,
+            coordinator,
             records: Vec::new(),
             missing: 0,
             taken: false,
-            wants_held: false,
         }
     }
 
@@ -68,6 +72,14 @@ impl Draft {
         }
         self.records.push(record);
     }
+}
+
+/// A worker's part of another one's job.
+pub(crate) struct Part {
+    /// To be committed with the rest.
+    pub(crate) records: Vec<Record>,
+    /// Whether any Session took the message.
+    pub(crate) taken: bool,
 }
 
 /// What follows a job.
@@ -113,6 +125,8 @@ pub(crate) struct Jobs {
     next: u64,
     /// Waiting for fragments.
     open: HashMap<u64, Job, foldhash::fast::FixedState>,
+    /// Retained messages on their way to their owner, by the job that its fragment names.
+    pub(crate) late: HashMap<u64, Late, foldhash::fast::FixedState>,
     /// Given to the store.
     committing: HashMap<u64, Job, foldhash::fast::FixedState>,
 }
@@ -124,17 +138,21 @@ impl Default for Jobs {
         Self {
             next: 1,
             open: HashMap::with_hasher(hasher.clone()),
+            late: HashMap::with_hasher(hasher.clone()),
             committing: HashMap::with_hasher(hasher),
         }
     }
 }
 
 impl Jobs {
-    pub(crate) fn draft(&mut self, worker: u16) -> Draft {
+    /// A number that no job has.
+    pub(crate) fn fresh(&mut self) -> u64 {
         self.next += 1;
-        let mut draft = Draft::new(self.next, worker);
-        draft.wants_held = true;
-        draft
+        self.next
+    }
+
+    pub(crate) fn draft(&mut self, worker: u16) -> Draft {
+        Draft::new(self.fresh(), worker)
     }
 }
 
@@ -179,10 +197,52 @@ impl Engine {
         self.finish_draft(slot, draft, after);
     }
 
+    /// The client has acknowledged a message, or it moved on: its record is struck where it has not left yet, and
+    /// deleted otherwise.
+    /// The worker that coordinates its batch does it, so that the one comes behind the other.
+    pub(crate) fn end_queued(
+        &mut self,
+        client_id: Arc<str>,
+        sequence: u64,
+        coordinator: u16,
+        now: Timestamp,
+    ) {
+        if coordinator != self.worker {
+            let ended = Handover::Ended {
+                client_id,
+                sequence,
+            };
+            return self.hand_over(coordinator, ended, now);
+        }
+        let ended = |record: &Record| {
+            matches!(record, Record::Queued { client_id: whose, sequence: place, .. }
+                if *place == sequence && *whose == client_id)
+        };
+        for job in self.jobs.open.values_mut() {
+            if let Some(at) = job.records.iter().position(ended) {
+                job.records.remove(at);
+                break;
+            }
+        }
+        self.commit_lazily(vec![Record::QueuedEnded {
+            client_id,
+            sequence,
+        }]);
+    }
+
     /// Commits records that nobody waits for.
     pub(crate) fn commit_lazily(&mut self, records: Vec<Record>) {
         if self.durable && !records.is_empty() {
             self.commit_then(None, records, After::Nothing);
+        }
+    }
+
+    /// The publisher has gone: what is complete goes on, the rest when its last fragment is there.
+    pub(crate) fn release_jobs(&mut self, jobs: &VecDeque<u64>) {
+        for id in jobs {
+            if self.jobs.open.get(id).is_some_and(|job| job.missing == 0) {
+                self.submit(*id);
+            }
         }
     }
 
@@ -220,7 +280,19 @@ impl Engine {
     }
 
     /// Another worker's part of a job.
-    pub(crate) fn fragment(&mut self, id: u64, records: Vec<Record>, taken: bool, _now: Timestamp) {
+    pub(crate) fn fragment(&mut self, from: u16, id: u64, part: Part, now: Timestamp) {
+        // The owner's first fragment of a job is the one for its retained message.
+        if self
+            .jobs
+            .late
+            .get(&id)
+            .is_some_and(|late| late.owner == from)
+            && let Some(late) = self.jobs.late.remove(&id)
+            && part.taken
+        {
+            self.deliver_late(late, now);
+        }
+        let Part { records, taken } = part;
         let Some(job) = self.jobs.open.get_mut(&id) else {
             return;
         };
@@ -282,7 +354,7 @@ impl Engine {
             session, packet_id, ..
         } = &job.after
         {
-            self.publish_settled(*session, *packet_id, job.connection, result.is_ok());
+            self.publish_settled(*session, *packet_id, job.connection, result);
         }
         let alive = |engine: &Self, key: ConnectionKey| {
             engine
@@ -309,9 +381,9 @@ impl Engine {
                     Ok(()) if !matched => ReasonCode::NoMatchingSubscribers,
                     Ok(()) if full => ReasonCode::QuotaExceeded,
                     Ok(()) => ReasonCode::Success,
-                    Err(StoreError::Full) => ReasonCode::QuotaExceeded,
-                    Err(_) => ReasonCode::UnspecifiedError,
+                    Err(error) => refusal(error),
                 };
+                let mut held = None;
                 if let Some(session) = self
                     .session_of(key.slot)
                     .and_then(|s| self.sessions.get_mut(s as usize))
@@ -322,8 +394,13 @@ impl Engine {
                     // PUBREC with an error ends the exchange; 3.x has no such PUBREC, and PUBREL follows.
                     if ticket.kind() == AckKind::Pubrec && reason.is_error() && v5 {
                         session.inbound.release(packet_id);
+                        held = session.is_durable().then(|| Record::HeldEnded {
+                            client_id: Arc::clone(&session.client_id),
+                            packet_id: packet_id.get(),
+                        });
                     }
                 }
+                self.commit_lazily(held.into_iter().collect());
                 // 3.x has no way to say no: silence, and the end of the connection.
                 let withheld = result.is_err() && !v5;
                 let ack = if withheld {
@@ -355,12 +432,11 @@ impl Engine {
             }
             After::Connack { connection, bytes } => match result {
                 Ok(()) => self.accepted(connection, &bytes, now),
-                Err(_) => self.end_by_server(
-                    key.slot,
-                    ReasonCode::ServerUnavailable,
-                    "the store failed",
-                    now,
-                ),
+                Err(_) => {
+                    self.write_packet(key.slot, &UNAVAILABLE);
+                    let why = "the store failed";
+                    self.end_by_server(key.slot, ReasonCode::ServerUnavailable, why, now);
+                }
             },
         }
     }
@@ -372,7 +448,7 @@ impl Engine {
         key: SessionKey,
         id: PacketId,
         connection: Option<ConnectionKey>,
-        safe: bool,
+        result: Result<(), StoreError>,
     ) {
         let Some(session) = self
             .sessions
@@ -389,15 +465,23 @@ impl Engine {
             return;
         };
         let open = session.unsafe_yet.swap_remove(at);
-        if !safe {
+        if result.is_err() {
             // Nothing was promised: sent again, it is new.
             session.inbound.release(id);
+        }
+        let Some((newer, ticket)) = open.again else {
+            return;
+        };
+        if self.key_of(newer.slot) != Some(newer) {
             return;
         }
-        if let Some(slot) = session.connection.filter(|_| open.resent) {
-            let ack = PendingAck::Pubrec(id, ReasonCode::Success);
-            self.acknowledge(slot, AckKind::Pubrec, ack);
-        }
+        let v5 = self.version_of(newer.slot).is_some_and(|v| v.is_v5());
+        let ack = match result {
+            Ok(()) => PendingAck::Pubrec(id, ReasonCode::Success),
+            Err(error) if v5 => PendingAck::Pubrec(id, refusal(error)),
+            Err(_) => PendingAck::Withheld,
+        };
+        self.settle(newer.slot, ticket, ack, self.now);
     }
 
     /// Takes the next place among the acknowledgements of a kind.
@@ -566,3 +650,18 @@ impl Engine {
         Some(self.connections.get(slot as usize)?.live()?.version)
     }
 }
+
+/// The Reason Code of a PUBLISH that could not be stored.
+fn refusal(error: StoreError) -> ReasonCode {
+    match error {
+        StoreError::Full => ReasonCode::QuotaExceeded,
+        StoreError::Io | StoreError::Unavailable => ReasonCode::UnspecifiedError,
+    }
+}
+
+/// CONNACK for a Session that could not be stored.
+const UNAVAILABLE: Packet<'static> = Packet::Connack(Connack {
+    session_present: false,
+    reason: ReasonCode::ServerUnavailable,
+    properties: Properties::EMPTY,
+});

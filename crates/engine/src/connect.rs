@@ -57,7 +57,7 @@ impl Engine {
             connect.client_id.into()
         };
         let mut records = Vec::new();
-        let (slot, present) = self.session_for(&client_id, &terms, &mut records, now);
+        let (slot, present) = self.session_for(&client_id, &terms, &principal, &mut records, now);
         let present = present || mutant::is_active(Mutant::SessionPresentAlways);
         let publisher = Arc::new(Publisher {
             client_id: Arc::clone(&client_id),
@@ -74,7 +74,7 @@ impl Engine {
                 user_name: principal.user_name.clone(),
             });
         }
-        self.attach(key, slot, &terms, &offer, principal, &publisher);
+        self.attach(key, slot, &terms, &offer, &publisher);
         self.arm_will(slot, connect, &publisher, &mut records);
         self.watch(key.slot, terms.keep_alive_s, now);
         let properties =
@@ -247,6 +247,7 @@ impl Engine {
         &mut self,
         client_id: &Arc<str>,
         terms: &Terms,
+        principal: &Principal,
         records: &mut Vec<Record>,
         now: Timestamp,
     ) -> (u32, bool) {
@@ -260,19 +261,23 @@ impl Engine {
             }
             let alive = self.by_client.get(client_id) == Some(&slot);
             if alive && !terms.clean_start {
-                self.resume(slot, terms, records);
+                self.resume(slot, terms, principal, records);
                 return (slot, true);
             }
             if alive {
                 // v5[MQTT-3.1.2-4]
-                self.end_session(slot, now);
+                records.extend(self.remove_session(slot, now));
             }
         }
-        (self.create_session(client_id, terms, records), false)
+        (
+            self.create_session(client_id, terms, principal, records),
+            false,
+        )
     }
 
     /// v5[MQTT-3.1.4-3]: the older connection of the client is told and closed.
     fn take_over(&mut self, connection: u32, terms: &Terms, now: Timestamp) {
+        let mut withdrawn = None;
         if !terms.clean_start
             && let Some(session) = self.session_of(connection)
             && let Some(session) = self.sessions.get_mut(session as usize)
@@ -281,7 +286,10 @@ impl Engine {
         {
             // v5[MQTT-3.1.3-9]: the new connection comes before the delay has passed.
             session.will = None;
+            let client_id = Arc::clone(&session.client_id);
+            withdrawn = Some(Record::WillEnded { client_id });
         }
+        self.commit_lazily(withdrawn.into_iter().collect());
         self.end_by_server(
             connection,
             ReasonCode::SessionTakenOver,
@@ -290,7 +298,13 @@ impl Engine {
         );
     }
 
-    fn resume(&mut self, slot: u32, terms: &Terms, records: &mut Vec<Record>) {
+    fn resume(
+        &mut self,
+        slot: u32,
+        terms: &Terms,
+        principal: &Principal,
+        records: &mut Vec<Record>,
+    ) {
         let durable = self.durable;
         let Some(session) = self.sessions.get_mut(slot as usize) else {
             return;
@@ -304,21 +318,25 @@ impl Engine {
             });
         }
         // v5[MQTT-3.1.3-9]
-        if let Some(at) = session.will.take().and_then(|will| will.due_at) {
-            self.due.remove(&Due {
-                at,
-                what: What::Will,
-                session: key,
-            });
-            if durable {
-                records.push(Record::WillEnded {
-                    client_id: Arc::clone(&session.client_id),
+        if let Some(will) = session.will.take() {
+            if let Some(at) = will.due_at {
+                self.due.remove(&Due {
+                    at,
+                    what: What::Will,
+                    session: key,
                 });
             }
+            if durable {
+                let client_id = Arc::clone(&session.client_id);
+                records.push(Record::WillEnded { client_id });
+            }
         }
-        let changed = session.expiry_interval_s != terms.session_expiry_interval_s;
+        let changed = session.expiry_interval_s != terms.session_expiry_interval_s
+            || session.principal.user_name != principal.user_name;
         session.expiry_interval_s = terms.session_expiry_interval_s;
-        if durable && changed {
+        session.principal = principal.clone();
+        if durable && changed && (session.stored || session.is_durable()) {
+            session.stored = true;
             records.push(session_record(session));
         }
     }
@@ -327,6 +345,7 @@ impl Engine {
         &mut self,
         client_id: &Arc<str>,
         terms: &Terms,
+        principal: &Principal,
         records: &mut Vec<Record>,
     ) -> u32 {
         let serial = self.serial();
@@ -339,7 +358,9 @@ impl Engine {
         };
         let mut session = Session::new(key, Arc::clone(client_id), self.hasher.clone());
         session.expiry_interval_s = terms.session_expiry_interval_s;
+        session.principal = principal.clone();
         if self.durable && session.is_durable() {
+            session.stored = true;
             records.push(session_record(&session));
         }
         entry.insert(session);
@@ -353,14 +374,12 @@ impl Engine {
         slot: u32,
         terms: &Terms,
         offer: &ServerOffer,
-        principal: Principal,
         publisher: &Arc<Publisher>,
     ) {
         let Some(session) = self.sessions.get_mut(slot as usize) else {
             return;
         };
         session.connection = Some(key.slot);
-        session.principal = principal;
         session
             .outbound
             .new_connection(terms.send_quota, self.limits.inflight_bytes_max);
@@ -380,7 +399,7 @@ impl Engine {
             outbound_aliases: OutboundAliases::new(terms.topic_alias_maximum),
             acks: AckQueue::default(),
             jobs: VecDeque::new(),
-            paused_by: None,
+            paused_by: Vec::new(),
             paused_full: false,
             bridge: terms.bridge,
         }));
@@ -418,6 +437,8 @@ impl Engine {
                 qos: pending.qos,
                 retain: pending.retain,
                 delay_s: pending.delay_s,
+                message_expiry_s: pending.message_expiry_s,
+                publisher: Arc::clone(publisher),
             });
         }
         if let Some(session) = self.sessions.get_mut(slot as usize) {

@@ -55,7 +55,7 @@ pub(crate) struct Live {
     /// Jobs of this publisher that wait for fragments, oldest first.
     pub(crate) jobs: VecDeque<u64>,
     /// Workers whose queue was over its mark when this connection fed it.
-    pub(crate) paused_by: Option<u16>,
+    pub(crate) paused_by: Vec<u16>,
     /// Not read because it does not read: its outgoing buffer is far over its mark.
     pub(crate) paused_full: bool,
     /// The peer is a bridge: it never gets its own messages back, and RETAIN as published.

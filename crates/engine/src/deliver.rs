@@ -8,6 +8,7 @@ use std::sync::Arc;
 use dunlin_packet::mutant::{self, Mutant};
 use dunlin_packet::publish_wire::PublishHeader;
 use dunlin_packet::{PacketId, PropertiesBuf, Property, ProtocolVersion, QoS};
+use dunlin_protocol::Stage as Flight;
 use dunlin_protocol::Timestamp;
 use dunlin_protocol::aliases::AliasUse;
 use dunlin_route::{GroupKey, Merged, SessionKey, Target};
@@ -16,8 +17,8 @@ use crate::authorize::Access;
 use crate::commit::Draft;
 use crate::connection::{Connection, Live, Stage};
 use crate::engine::{Engine, mark};
-use crate::io::{Event, Output, qos};
-use crate::limits::PAYLOAD_BY_REFERENCE_MIN;
+use crate::io::{Event, Output, ShareId, qos};
+use crate::limits::{PAYLOAD_BY_REFERENCE_MIN, RECENT_RETAINED_MAX};
 use crate::message::Incoming;
 use crate::metrics::DropReason;
 use crate::outgoing::BufferPool;
@@ -74,7 +75,7 @@ impl Engine {
         key: SessionKey,
         merged: &Merged,
         incoming: &mut Incoming<'_>,
-        group: Option<GroupKey>,
+        via: Option<(GroupKey, &Arc<ShareId>)>,
         draft: Option<&mut Draft>,
         now: Timestamp,
     ) -> Outcome {
@@ -110,10 +111,7 @@ impl Engine {
             merged.retain_as_published || mutant::is_active(Mutant::RetainFlagKeptWithoutRap);
         let retain = incoming.retain && keep;
         if incoming.retain_version != 0 {
-            session
-                .cursors
-                .iter_mut()
-                .for_each(|cursor| cursor.saw_live(incoming));
+            note_live(session, incoming, self.workers);
         }
         let ids = if mutant::is_active(Mutant::SubscriptionIdsDropped) {
             &[]
@@ -128,7 +126,7 @@ impl Engine {
             ids,
         };
         let Some(slot) = session.connection else {
-            return self.deliver_later(key, delivery, merged, incoming, group, draft);
+            return self.deliver_later(key, delivery, merged, incoming, via, draft);
         };
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return Outcome::Dropped(DropReason::SessionEnded);
@@ -138,7 +136,7 @@ impl Engine {
         let free = acknowledged && room && session.queue.is_empty();
         if qos == QoS::AtMostOnce {
             if !free {
-                return self.deliver_later(key, delivery, merged, incoming, group, draft);
+                return self.deliver_later(key, delivery, merged, incoming, via, draft);
             }
             let sent = write_publish(
                 connection,
@@ -154,7 +152,7 @@ impl Engine {
         }
         let bytes = incoming.payload.len() as u32;
         if !free || !session.outbound.may_send(session.next_sequence, bytes) {
-            return self.deliver_later(key, delivery, merged, incoming, group, draft);
+            return self.deliver_later(key, delivery, merged, incoming, via, draft);
         }
         let sequence = session.next_sequence;
         session.next_sequence += 1;
@@ -179,7 +177,11 @@ impl Engine {
                 qos,
                 retain,
                 ids: merged.subscription_ids.clone(),
-                group,
+                group: via.map(|(group, _)| group),
+                share: via.map(|(_, share)| Arc::clone(share)),
+                coordinator: draft
+                    .as_ref()
+                    .map_or(self.worker, |draft| draft.coordinator),
             };
             note_queued(self.durable, session, &queued, draft);
             session
@@ -211,7 +213,7 @@ impl Engine {
         delivery: Delivery<'_>,
         merged: &Merged,
         incoming: &mut Incoming<'_>,
-        group: Option<GroupKey>,
+        via: Option<(GroupKey, &Arc<ShareId>)>,
         draft: Option<&mut Draft>,
     ) -> Outcome {
         let Some(session) = self.sessions.get_mut(key.slot as usize) else {
@@ -231,7 +233,11 @@ impl Engine {
                 qos: delivery.qos,
                 retain: delivery.retain,
                 ids: merged.subscription_ids.clone(),
-                group,
+                group: via.map(|(group, _)| group),
+                share: via.map(|(_, share)| Arc::clone(share)),
+                coordinator: draft
+                    .as_ref()
+                    .map_or(self.worker, |draft| draft.coordinator),
             };
             note_queued(self.durable, session, &queued, draft);
             session.queue.push(queued);
@@ -255,7 +261,7 @@ impl Engine {
             return;
         };
         connection.outgoing.advance(bytes, &mut self.pool);
-        if connection.outgoing.len() >= self.limits.outgoing_bytes_max as usize / 2 {
+        if connection.outgoing.len() >= (self.limits.outgoing_bytes_max as usize / 2).max(1) {
             return;
         }
         let Some(live) = connection.live_mut() else {
@@ -316,7 +322,12 @@ impl Engine {
         let sequence = flight.sequence;
         let Some(queued) = &flight.message else {
             // v5[MQTT-4.3.3-7]: only PUBREL is owed.
-            if !mutant::is_active(Mutant::PubrelNotResent) {
+            let safe = flight.stage == Flight::AwaitPubcomp;
+            let stored = self.durable && session.is_durable() && !safe;
+            let client_id = Arc::clone(&session.client_id);
+            if stored {
+                self.release_when_stored(at, client_id, sequence);
+            } else if !mutant::is_active(Mutant::PubrelNotResent) {
                 self.write_pubrel(at, sequence);
             }
             return true;
@@ -329,6 +340,21 @@ impl Engine {
             packet_id: Some(dunlin_protocol::outbound::packet_id_of(sequence)),
             ids: queued.ids.as_slice(),
         };
+        if let Some(authorizer) = &self.authorizer
+            && !authorizer.allows(
+                &session.principal,
+                &session.client_id,
+                Access::Read,
+                &queued.message.topic,
+            )
+        {
+            let abandoned = session.outbound.abandon(sequence);
+            self.metrics.drop(DropReason::NotAuthorized);
+            if let Some(queued) = abandoned {
+                self.let_go_of(slot, &queued, now);
+            }
+            return true;
+        }
         let mut incoming = queued.message.as_incoming();
         self.shapes.begin(false);
         let sent = write_publish(
@@ -341,11 +367,27 @@ impl Engine {
             now,
         );
         mark(connection, at, &mut self.writable);
-        if sent == Sent::TooLarge {
-            session.outbound.abandon(sequence);
+        if sent == Sent::TooLarge
+            && let Some(queued) = session.outbound.abandon(sequence)
+        {
+            self.let_go_of(slot, &queued, now);
         }
         self.count(sent);
         true
+    }
+
+    /// A queued message is done with: its record goes, and whoever chose the Session is told.
+    fn let_go_of(&mut self, slot: u32, queued: &Queued, now: Timestamp) {
+        let Some(session) = self.sessions.get(slot as usize) else {
+            return;
+        };
+        let (key, client_id) = (session.key, Arc::clone(&session.client_id));
+        if self.durable && session.is_durable() && queued.qos > QoS::AtMostOnce {
+            self.end_queued(client_id, queued.sequence, queued.coordinator, now);
+        }
+        if let Some(group) = queued.group {
+            self.shared_settled(group, key, now);
+        }
     }
 
     /// Sends the head of the queue. False if it has to wait.
@@ -371,11 +413,6 @@ impl Engine {
         let Some(queued) = session.queue.pop() else {
             return false;
         };
-        let durable = self.durable && session.is_durable() && queued.qos > QoS::AtMostOnce;
-        let gone = Record::QueuedEnded {
-            client_id: Arc::clone(&session.client_id),
-            sequence: queued.sequence,
-        };
         // v5[MQTT-3.3.2-5]; and a right that was taken away stops the next message.
         let allowed = self.authorizer.as_ref().is_none_or(|authorizer| {
             authorizer.allows(
@@ -391,9 +428,7 @@ impl Engine {
             } else {
                 DropReason::NotAuthorized
             });
-            if durable {
-                self.commit_lazily(vec![gone]);
-            }
+            self.let_go_of(slot, &queued, now);
             return true;
         }
         let packet_id = (queued.qos > QoS::AtMostOnce)
@@ -422,19 +457,41 @@ impl Engine {
             now,
         );
         mark(connection, at, &mut self.writable);
-        if sent == Sent::Yes && queued.qos > QoS::AtMostOnce {
-            session.outbound.sent(
-                queued.sequence,
-                queued.qos == QoS::ExactlyOnce,
-                bytes,
-                queued,
-            );
-        } else if sent == Sent::TooLarge && durable {
-            self.commit_lazily(vec![gone]);
+        if sent == Sent::TooLarge || queued.qos == QoS::AtMostOnce {
+            self.let_go_of(slot, &queued, now);
+        } else {
+            let qos2 = queued.qos == QoS::ExactlyOnce;
+            session.outbound.sent(queued.sequence, qos2, bytes, queued);
         }
         self.count(sent);
         true
     }
+}
+
+/// Remembers a live retained message for the cursors that may still bring an older one.
+fn note_live(session: &mut Session, incoming: &Incoming<'_>, workers: u16) {
+    for cursor in &mut session.cursors {
+        cursor.saw_live(incoming.topic, incoming.retain_version);
+    }
+    if workers > 1 {
+        remember(session, incoming.topic, incoming.retain_version);
+    }
+}
+
+/// Notes which version of a retained message a Session has got.
+pub(crate) fn remember(session: &mut Session, topic: &Arc<str>, version: u64) {
+    if session.recent_retained.len() >= RECENT_RETAINED_MAX {
+        session.recent_retained.pop_front();
+    }
+    session
+        .recent_retained
+        .push_back((Arc::clone(topic), version));
+}
+
+/// Whether a Session has lately got this version of a retained message, or a newer one.
+pub(crate) fn has_got(session: &Session, topic: &str, version: u64) -> bool {
+    let mut recent = session.recent_retained.iter();
+    recent.any(|(known, got)| **known == *topic && *got >= version)
 }
 
 /// The durable part of a message in a queue: its body and its place, if the Session outlives its connection.
@@ -452,7 +509,7 @@ fn note_queued(durable: bool, session: &Session, queued: &Queued, draft: Option<
         qos: queued.qos,
         retain: queued.retain,
         identifiers: queued.ids.as_slice().into(),
-        share: None,
+        share: queued.share.clone(),
     });
 }
 

@@ -13,6 +13,7 @@ use crate::io::{ConnectionKey, End, Event, Handover, Output};
 use crate::message::{Incoming, Origin};
 use crate::metrics::DropReason;
 use crate::record::Record;
+use crate::retained::Cursor;
 use crate::timers::{Due, What};
 
 impl Engine {
@@ -37,14 +38,16 @@ impl Engine {
                 let why = "Session Expiry Interval was 0 in CONNECT";
                 return self.end_by_server(slot, ReasonCode::ProtocolError, why, now);
             }
+            let durable = self.durable;
             let mut record = None;
             if let Some(session) = self.sessions.get_mut(session as usize) {
                 session.expiry_interval_s = handshake::cap_expiry(expiry, &offer);
-                record = Some(session_record(session));
+                if durable && (session.stored || session.is_durable()) {
+                    session.stored = true;
+                    record = Some(session_record(session));
+                }
             }
-            if let Some(record) = record.filter(|_| self.durable && expiry != 0) {
-                self.commit_lazily(vec![record]);
-            }
+            self.commit_lazily(record.into_iter().collect());
         }
         // v5[MQTT-3.14.4-3], v5[MQTT-3.1.2-10]
         let end = match disconnect.reason {
@@ -71,6 +74,7 @@ impl Engine {
         self.unwatch(slot);
         self.outputs.push_back(Output::Close(key));
         let Stage::Live(live) = stage else { return };
+        self.release_jobs(&live.jobs);
         let Some(session) = self.sessions.get_mut(live.session as usize) else {
             return;
         };
@@ -164,6 +168,8 @@ impl Engine {
                 session: session.key,
             });
         }
+        // Its SUBSCRIBE was never answered: the client will ask again.
+        session.cursors.retain(Cursor::is_started);
         if !queue_qos0 {
             let dropped = session
                 .queue
@@ -203,7 +209,8 @@ impl Engine {
             return self.commit_lazily(records);
         }
         let Ok(resolved) = self.resolve(&will.topic) else {
-            return;
+            self.metrics.drop(DropReason::NotAuthorized);
+            return self.commit_lazily(records);
         };
         let origin = self.origin(key.partition);
         let topic = Arc::clone(&resolved.topic);
@@ -220,13 +227,18 @@ impl Engine {
         self.publish_own(&resolved, &mut incoming, Some(key), records, now);
     }
 
-    /// Ends a Session: its Will, Subscriptions, queue and everything else that was its own.
+    /// Ends a Session that nobody waits for.
     pub(crate) fn end_session(&mut self, slot: u32, now: Timestamp) {
+        let record = self.remove_session(slot, now);
+        self.commit_lazily(record.into_iter().collect());
+    }
+
+    /// Ends a Session: its Will, Subscriptions, queue and everything else that was its own. Returns the
+    /// record of it, if it was durable.
+    pub(crate) fn remove_session(&mut self, slot: u32, now: Timestamp) -> Option<Record> {
         self.publish_will(slot, now);
         self.leave_all_groups(slot, now);
-        let Some(session) = self.sessions.try_remove(slot as usize) else {
-            return;
-        };
+        let session = self.sessions.try_remove(slot as usize)?;
         if self.by_client.get(&session.client_id) == Some(&slot) {
             self.by_client.remove(&session.client_id);
         }
@@ -245,11 +257,9 @@ impl Engine {
         for _ in 0..session.queue.len() {
             self.metrics.drop(DropReason::SessionEnded);
         }
-        if self.durable && session.is_durable() {
-            self.commit_lazily(vec![Record::SessionEnded {
-                client_id: session.client_id,
-            }]);
-        }
+        session.stored.then_some(Record::SessionEnded {
+            client_id: session.client_id,
+        })
     }
 
     /// Gives messages of a Shared Subscription back that a member has not acknowledged: at QoS 1 all of
@@ -291,6 +301,7 @@ impl Engine {
                     group,
                     from: key,
                     moved,
+                    reply: None,
                 },
                 now,
             );

@@ -12,17 +12,17 @@ use hashbrown::HashMap;
 use slab::Slab;
 
 use crate::authorize::Authorizer;
-use crate::commit::Jobs;
+use crate::commit::{Jobs, Part};
 use crate::connection::{Connection, Stage};
 use crate::deliver::Shapes;
 use crate::io::{ConnectionKey, Event, Handover, Input, Output};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outgoing::{BufferPool, Outgoing};
-use crate::publish::Resolved;
+use crate::publish::{Elsewhere, Resolved};
 use crate::retained::RetainedStore;
 use crate::session::Session;
-use crate::shared::Groups;
+use crate::shared::{Groups, Returned};
 use crate::timers::{Due, Watch};
 
 /// What an engine is made with; the limits alone change later.
@@ -72,6 +72,8 @@ pub struct Engine {
     pub(crate) next_scan: Option<Timestamp>,
     /// Publications handed to each worker and not yet handled there.
     pub(crate) outstanding: Vec<u32>,
+    /// Connections that are not read because another worker is behind.
+    pub(crate) paused: Vec<ConnectionKey>,
     pub(crate) pool: BufferPool,
     pub(crate) shapes: Shapes,
     pub(crate) scratch: Vec<u8>,
@@ -112,6 +114,7 @@ impl Engine {
             due: BTreeSet::new(),
             next_scan: None,
             outstanding: vec![0; usize::from(setup.workers.max(1))],
+            paused: Vec::new(),
             pool: BufferPool::default(),
             shapes: Shapes::default(),
             scratch: Vec::new(),
@@ -276,10 +279,19 @@ impl Engine {
                 message,
                 targets,
                 generation,
-                from: publisher,
+                from,
+                late,
                 reply,
             } => {
-                self.published_elsewhere(&message, &targets, generation, publisher, reply, now);
+                let elsewhere = Elsewhere {
+                    message,
+                    targets,
+                    generation,
+                    from,
+                    late,
+                    reply,
+                };
+                self.published_elsewhere(elsewhere, now);
             }
             Handover::Dispatch {
                 message,
@@ -292,8 +304,16 @@ impl Engine {
                 group,
                 from,
                 moved,
+                reply,
             } => {
-                self.returned(&message, group, from, moved, now);
+                let returned = Returned {
+                    message,
+                    group,
+                    from,
+                    moved,
+                    reply,
+                };
+                self.returned(returned, now);
             }
             Handover::Join {
                 share,
@@ -353,11 +373,15 @@ impl Engine {
             } => {
                 self.retained_reply(session, cursor, messages, more, now);
             }
+            Handover::Ended {
+                client_id,
+                sequence,
+            } => self.end_queued(client_id, sequence, self.worker, now),
             Handover::Fragment {
                 job,
                 records,
                 taken,
-            } => self.fragment(job, records, taken, now),
+            } => self.fragment(from, job, Part { records, taken }, now),
         }
     }
 
@@ -369,16 +393,19 @@ impl Engine {
         if *outstanding > self.limits.worker_queue_max / 2 {
             return;
         }
-        for (slot, connection) in &mut self.connections {
-            let serial = connection.serial;
-            if let Some(live) = connection.live_mut()
-                && live.paused_by == Some(from)
-            {
-                live.paused_by = None;
-                self.outputs.push_back(Output::Resume(ConnectionKey {
-                    slot: slot as u32,
-                    serial,
-                }));
+        let paused = std::mem::take(&mut self.paused);
+        for key in paused {
+            let live = self
+                .connections
+                .get_mut(key.slot as usize)
+                .filter(|connection| connection.serial == key.serial)
+                .and_then(|connection| connection.live_mut());
+            let Some(live) = live else { continue };
+            live.paused_by.retain(|by| *by != from);
+            if live.paused_by.is_empty() {
+                self.outputs.push_back(Output::Resume(key));
+            } else {
+                self.paused.push(key);
             }
         }
     }

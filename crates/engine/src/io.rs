@@ -207,6 +207,8 @@ pub struct Chosen {
     pub message: Arc<Message>,
     /// Which Shared Subscription.
     pub group: GroupKey,
+    /// Its name and Topic Filter.
+    pub share: Arc<ShareId>,
     /// The member.
     pub session: SessionKey,
     /// What it was granted.
@@ -228,6 +230,8 @@ pub enum Handover {
         generation: u64,
         /// The Session that published, for No Local.
         from: Option<SessionKey>,
+        /// It comes late: not for Sessions that have got a newer one.
+        late: bool,
         /// Wants a fragment.
         reply: Option<ReplyTo>,
     },
@@ -257,6 +261,8 @@ pub enum Handover {
         from: SessionKey,
         /// Deletes its record.
         moved: Option<Record>,
+        /// Wants a fragment.
+        reply: Option<ReplyTo>,
     },
     /// A Session joins a Shared Subscription, or changes its options.
     Join {
@@ -302,6 +308,13 @@ pub enum Handover {
         group: GroupKey,
         /// The member.
         session: SessionKey,
+    },
+    /// A record of a batch that you coordinate is not needed any more.
+    Ended {
+        /// Whose queue.
+        client_id: Arc<str>,
+        /// Its place there.
+        sequence: u64,
     },
     /// Set or delete a retained message of a topic of yours.
     Retain {

@@ -115,5 +115,9 @@ pub const TOMBSTONES_MAX: usize = 65_536;
 /// Subscription. Beyond it the oldest is forgotten, and its retained copy may arrive as well.
 pub const CURSOR_LIVE_TOPICS_MAX: usize = 4096;
 
+/// Live retained messages that a Session remembers for its next SUBSCRIBE, with several workers. The
+/// oldest is forgotten.
+pub const RECENT_RETAINED_MAX: usize = 256;
+
 /// Acknowledgements of one connection that may wait for the store before it is read no further.
 pub const WAITING_ACKS_MAX: usize = 4096;

@@ -9,9 +9,12 @@ use dunlin_protocol::aliases::AliasError;
 use dunlin_protocol::inbound::Overrun;
 use dunlin_protocol::{AckKind, Timestamp};
 use dunlin_route::{GroupKey, SessionKey, Target, TopicShards};
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 
 use crate::commit::{After, Draft};
 use crate::connection::PendingAck;
+use crate::deliver::has_got;
 use crate::engine::Engine;
 use crate::io::{Event, Handover, ReplyTo};
 use crate::limits::QueueFull;
@@ -39,6 +42,30 @@ impl Resolved {
     fn is_empty(&self) -> bool {
         self.local.is_empty() && self.remote.is_empty() && self.groups.is_empty()
     }
+}
+
+/// A message that another worker has routed to Sessions of ours.
+pub(crate) struct Elsewhere {
+    pub(crate) message: Arc<Message>,
+    pub(crate) targets: Arc<[Target]>,
+    /// Version of the route index that the targets know of.
+    pub(crate) generation: u64,
+    pub(crate) from: Option<SessionKey>,
+    /// Not for Sessions that have got a newer one.
+    pub(crate) late: bool,
+    pub(crate) reply: Option<ReplyTo>,
+}
+
+/// A retained message on its way to the worker that owns its topic.
+#[derive(Debug)]
+pub(crate) struct Late {
+    pub(crate) owner: u16,
+    message: Arc<Message>,
+    /// Who got it live.
+    resolved: Rc<Resolved>,
+    /// Version of the route index at that time.
+    version: u64,
+    from: Option<SessionKey>,
 }
 
 /// The Topic Name has more levels than `max_topic_levels`.
@@ -130,11 +157,17 @@ impl Engine {
     /// A QoS 2 PUBLISH that was seen before: acknowledged, not delivered. Not before its effects are safe.
     fn publish_again(&mut self, slot: u32, session: u32, id: PacketId) {
         let here = self.key_of(slot);
-        if let Some(session) = self.sessions.get_mut(session as usize)
-            && let Some(open) = session.unsafe_yet.iter_mut().find(|open| open.id == id)
-            && Some(open.connection) != here
-        {
-            open.resent = true;
+        let open = self.sessions.get(session as usize).and_then(|session| {
+            let open = |open: &UnsafeYet| open.id == id && Some(open.connection) != here;
+            session.unsafe_yet.iter().position(open)
+        });
+        if let Some(at) = open {
+            let ticket = self.wait(slot, AckKind::Pubrec);
+            if let Some(session) = self.sessions.get_mut(session as usize)
+                && let Some(open) = session.unsafe_yet.get_mut(at)
+            {
+                open.again = here.zip(ticket);
+            }
             return;
         }
         let ack = PendingAck::Pubrec(id, ReasonCode::Success);
@@ -179,7 +212,7 @@ impl Engine {
             Some(&mut draft),
             now,
         );
-        if draft.wants_held
+        if publish.qos == QoS::ExactlyOnce
             && let Some(id) = publish.packet_id
             && self
                 .sessions
@@ -203,7 +236,7 @@ impl Engine {
                         Some(connection) => session.unsafe_yet.push(UnsafeYet {
                             id,
                             connection,
-                            resent: false,
+                            again: None,
                         }),
                         None => session.inbound.wait_begins(),
                     }
@@ -252,15 +285,28 @@ impl Engine {
         if incoming.retain {
             incoming.retain_version = self.routes.next_retain_version();
             let owner = self.owner_of(partition_of(incoming.topic.as_bytes()));
-            let reply = self.expect_fragment(owner, draft.as_deref_mut());
+            let message = Arc::clone(incoming.share());
             if owner == self.worker {
-                let message = Arc::clone(incoming.share());
-                let record = self.retained.set(&message, self.durable, now);
+                let applied = self.retained.set(&message, self.durable, now);
                 if let Some(draft) = draft.as_deref_mut() {
-                    draft.retained(record, &message);
+                    draft.taken |= applied.is_some();
+                    draft.retained(applied.and_then(|applied| applied.record), &message);
                 }
             } else {
-                let message = Arc::clone(incoming.share());
+                let reply = self.expect_fragment(owner, draft.as_deref_mut());
+                let job = reply.map_or_else(|| self.jobs.fresh(), |reply| reply.job);
+                let reply = Some(ReplyTo {
+                    worker: self.worker,
+                    job,
+                });
+                let late = Late {
+                    owner,
+                    message: Arc::clone(&message),
+                    resolved: Rc::clone(resolved),
+                    version: self.route_version,
+                    from,
+                };
+                self.jobs.late.insert(job, late);
                 self.hand_over_from(feeder, owner, Handover::Retain { message, reply }, now);
             }
         }
@@ -282,6 +328,7 @@ impl Engine {
                     targets,
                     generation,
                     from,
+                    late: false,
                     reply,
                 },
                 now,
@@ -312,6 +359,57 @@ impl Engine {
         !resolved.is_empty()
     }
 
+    /// The owner of a topic has taken over a retained message. Whoever subscribed since it was routed may
+    /// have found the one before: it gets this one live.
+    pub(crate) fn deliver_late(&mut self, late: Late, now: Timestamp) {
+        if self.routes.version() == late.version {
+            return;
+        }
+        let Ok(resolved) = self.resolve(&late.message.topic) else {
+            return;
+        };
+        let old = &late.resolved;
+        let elsewhere = old.remote.iter().flat_map(|(_, targets)| targets.iter());
+        let known: HashSet<SessionKey, FixedState> = old
+            .local
+            .iter()
+            .chain(elsewhere)
+            .map(|target| target.session)
+            .collect();
+        let mut draft = self.jobs.draft(self.worker);
+        let mut incoming = late.message.as_incoming();
+        self.shapes.begin(false);
+        for target in &*resolved.local {
+            if !known.contains(&target.session) && !self.has_newer(target.session, &late.message) {
+                self.deliver(target, &mut incoming, late.from, Some(&mut draft), now);
+            }
+        }
+        for (worker, targets) in &*resolved.remote {
+            let new = targets.iter().filter(|t| !known.contains(&t.session));
+            let targets: Arc<[Target]> = new.cloned().collect();
+            if !targets.is_empty() {
+                let reply = self.expect_fragment(*worker, Some(&mut draft));
+                let publish = Handover::Publish {
+                    message: Arc::clone(&late.message),
+                    targets,
+                    generation: self.route_version,
+                    from: late.from,
+                    late: true,
+                    reply,
+                };
+                self.hand_over(*worker, publish, now);
+            }
+        }
+        self.finish_draft(None, draft, After::Nothing);
+    }
+
+    /// Whether a Session has got this retained message already, or a newer one of its topic.
+    fn has_newer(&self, key: SessionKey, message: &Message) -> bool {
+        self.sessions
+            .get(key.slot as usize)
+            .is_some_and(|s| has_got(s, &message.topic, message.retain_version))
+    }
+
     /// Announces that `worker` will return a fragment, unless that is us.
     fn expect_fragment(&self, worker: u16, draft: Option<&mut Draft>) -> Option<ReplyTo> {
         let draft = draft.filter(|_| worker != self.worker)?;
@@ -335,25 +433,28 @@ impl Engine {
     }
 
     /// A message that another worker has routed to Sessions of ours.
-    pub(crate) fn published_elsewhere(
-        &mut self,
-        message: &Arc<Message>,
-        targets: &Arc<[Target]>,
-        generation: u64,
-        from: Option<SessionKey>,
-        reply: Option<ReplyTo>,
-        now: Timestamp,
-    ) {
-        let mut draft = reply.map(|reply| Draft::new(reply.job, self.worker));
+    pub(crate) fn published_elsewhere(&mut self, elsewhere: Elsewhere, now: Timestamp) {
+        let Elsewhere {
+            message,
+            targets,
+            generation,
+            from,
+            late,
+            reply,
+        } = elsewhere;
+        let mut draft = reply.map(|reply| Draft::new(reply.job, reply.worker));
         let mut incoming = message.as_incoming();
         self.shapes.begin(targets.len() > 1);
-        for target in &**targets {
+        for target in &*targets {
             // A route may be older than an UNSUBSCRIBE that was answered meanwhile.
             let session = self
                 .sessions
                 .get(target.session.slot as usize)
                 .filter(|s| s.key == target.session);
             let Some(session) = session else { continue };
+            if late && has_got(session, &message.topic, message.retain_version) {
+                continue;
+            }
             let current = generation >= session.unsubscribed_at;
             if current || self.still_subscribed(target.session.slot, &message.topic) {
                 let taken = self.deliver(target, &mut incoming, from, draft.as_mut(), now);

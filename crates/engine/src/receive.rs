@@ -1,5 +1,7 @@
 //! Bytes of a Network Connection: decode, and hand every packet to the code that obeys it.
 
+use std::sync::Arc;
+
 use dunlin_packet::mutant::{self, Mutant};
 use dunlin_packet::{Ack, Decoded, Packet, QoS, ReasonCode, Rules, Sender, decode};
 use dunlin_protocol::outbound::Acked;
@@ -83,7 +85,7 @@ impl Engine {
             self.outputs.push_back(Output::Pause(key));
         }
         let waits = self.durable && (live.acks.len() >= WAITING_ACKS_MAX || !live.acknowledged);
-        if live.paused_by.is_some() || live.paused_full || waits {
+        if !live.paused_by.is_empty() || live.paused_full || waits {
             Reading::Paused
         } else {
             Reading::Yes
@@ -158,7 +160,8 @@ impl Engine {
         let Some(state) = self.sessions.get_mut(session as usize) else {
             return;
         };
-        let client_id = std::sync::Arc::clone(&state.client_id);
+        let client_id = Arc::clone(&state.client_id);
+        let key = state.key;
         let stored = self.durable && state.is_durable();
         match state.outbound.pubrec(ack.packet_id, ack.reason.is_error()) {
             Acked::Done { sequence, message } => {
@@ -166,24 +169,22 @@ impl Engine {
                 self.let_go(session, sequence, message, now);
                 self.pump(session, now);
             }
-            Acked::Released { sequence } if stored => {
-                let Some(ticket) = self.wait(slot, AckKind::Pubrel) else {
-                    return;
-                };
-                let after = After::Ack {
-                    ticket,
-                    ack: PendingAck::Pubrel(sequence),
-                };
-                self.commit_then(
-                    Some(slot),
-                    vec![Record::Released {
-                        client_id,
-                        sequence,
-                    }],
-                    after,
-                );
+            Acked::Released { sequence, message } => {
+                let coordinator = message.as_ref().map(|queued| queued.coordinator);
+                if let Some(worker) = coordinator.filter(|worker| stored && *worker != self.worker)
+                {
+                    state.released_elsewhere.push((sequence, worker));
+                }
+                if let Some(group) = message.and_then(|queued| queued.group) {
+                    self.shared_settled(group, key, now);
+                }
+                if stored {
+                    self.release_when_stored(slot, client_id, sequence);
+                } else {
+                    self.acknowledge(slot, AckKind::Pubrel, PendingAck::Pubrel(sequence));
+                }
             }
-            Acked::Released { sequence } | Acked::AlreadyReleased { sequence } => {
+            Acked::AlreadyReleased { sequence } => {
                 self.acknowledge(slot, AckKind::Pubrel, PendingAck::Pubrel(sequence));
             }
             // v5: Reason Code 0x92 in PUBREL; 3.x: answered all the same, so that the client can go on.
@@ -194,6 +195,22 @@ impl Engine {
                 ReasonCode::PacketIdentifierNotFound,
             ),
         }
+    }
+
+    /// PUBREL once the receipt of PUBREC is safe.
+    pub(crate) fn release_when_stored(&mut self, slot: u32, client_id: Arc<str>, sequence: u64) {
+        let Some(ticket) = self.wait(slot, AckKind::Pubrel) else {
+            return;
+        };
+        let after = After::Ack {
+            ticket,
+            ack: PendingAck::Pubrel(sequence),
+        };
+        let record = Record::Released {
+            client_id,
+            sequence,
+        };
+        self.commit_then(Some(slot), vec![record], after);
     }
 
     fn pubcomp_received(&mut self, slot: u32, ack: &Ack<'_>, now: Timestamp) {
@@ -216,15 +233,28 @@ impl Engine {
         };
         let key = state.key;
         if self.durable && state.is_durable() {
-            let client_id = std::sync::Arc::clone(&state.client_id);
-            self.commit_lazily(vec![Record::QueuedEnded {
-                client_id,
-                sequence,
-            }]);
+            let client_id = Arc::clone(&state.client_id);
+            let coordinator = match &message {
+                Some(queued) => queued.coordinator,
+                None => self.forget_released(session, sequence),
+            };
+            self.end_queued(client_id, sequence, coordinator, now);
         }
         if let Some(group) = message.and_then(|queued| queued.group) {
             self.shared_settled(group, key, now);
         }
+    }
+
+    /// The worker that coordinates the batch of a message after PUBREC.
+    fn forget_released(&mut self, session: u32, sequence: u64) -> u16 {
+        let Some(state) = self.sessions.get_mut(session as usize) else {
+            return self.worker;
+        };
+        let at = state
+            .released_elsewhere
+            .iter()
+            .position(|(place, _)| *place == sequence);
+        at.map_or(self.worker, |at| state.released_elsewhere.swap_remove(at).1)
     }
 
     /// A publisher ends a QoS 2 exchange.
@@ -242,10 +272,11 @@ impl Engine {
             ReasonCode::PacketIdentifierNotFound
         };
         let done = PendingAck::Pubcomp(ack.packet_id, reason);
-        if known && self.durable && state.is_durable() {
-            // Otherwise a crash brings the id back, and the next message with it is swallowed.
+        if self.durable && state.is_durable() {
+            // Otherwise a crash brings the id back, and the next message with it is swallowed. Unknown it may
+            // be because its removal is still on its way to the store.
             let record = Record::HeldEnded {
-                client_id: std::sync::Arc::clone(&state.client_id),
+                client_id: Arc::clone(&state.client_id),
                 packet_id: ack.packet_id.get(),
             };
             let Some(ticket) = self.wait(slot, AckKind::Pubcomp) else {
@@ -262,13 +293,20 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(slot as usize) else {
             return;
         };
-        let serial = connection.serial;
-        if let Some(live) = connection.live_mut()
-            && live.paused_by.is_none()
-        {
-            live.paused_by = Some(by);
-            self.outputs
-                .push_back(Output::Pause(ConnectionKey { slot, serial }));
+        let key = ConnectionKey {
+            slot,
+            serial: connection.serial,
+        };
+        let Some(live) = connection.live_mut() else {
+            return;
+        };
+        if live.paused_by.contains(&by) {
+            return;
+        }
+        live.paused_by.push(by);
+        if live.paused_by.len() == 1 {
+            self.paused.push(key);
+            self.outputs.push_back(Output::Pause(key));
         }
     }
 }

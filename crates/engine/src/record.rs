@@ -11,7 +11,7 @@ use dunlin_packet::QoS;
 use dunlin_protocol::Timestamp;
 
 use crate::io::ShareId;
-use crate::message::{Message, Origin};
+use crate::message::{Message, Origin, Publisher};
 use crate::partition::partition_of;
 
 /// Version of the encoding, the first byte of every value.
@@ -175,6 +175,10 @@ pub enum Record {
         retain: bool,
         /// Will Delay Interval, seconds.
         delay_s: u32,
+        /// Message Expiry Interval, seconds, from its publication on.
+        message_expiry_s: Option<u32>,
+        /// Who it will be published for.
+        publisher: Arc<Publisher>,
     },
     /// A Will was published or removed.
     WillEnded {
@@ -321,11 +325,20 @@ impl Record {
                 qos,
                 retain,
                 delay_s,
+                message_expiry_s,
+                publisher,
                 ..
             } => {
                 put_text(&mut value, topic);
                 value.push(*qos as u8 | u8::from(*retain) << 2);
                 value.extend_from_slice(&delay_s.to_be_bytes());
+                value.push(u8::from(message_expiry_s.is_some()));
+                value.extend_from_slice(&message_expiry_s.unwrap_or(0).to_be_bytes());
+                put_text(
+                    &mut value,
+                    publisher.user_name.as_deref().unwrap_or_default(),
+                );
+                put_text(&mut value, &publisher.address);
                 value.extend_from_slice(&properties_len.to_be_bytes());
                 value.extend_from_slice(body);
             }

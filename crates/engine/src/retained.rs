@@ -14,10 +14,12 @@ use dunlin_route::{Grant, Merged, RetainedIndex, SessionKey, filter_matches};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::commit::After;
+use crate::deliver::remember;
 use crate::engine::Engine;
 use crate::io::{Handover, ReplyTo};
 use crate::limits::{CURSOR_LIVE_TOPICS_MAX, TOMBSTONE_MS, TOMBSTONES_MAX};
-use crate::message::{Incoming, Message};
+use crate::message::Message;
 use crate::record::Record;
 use crate::shared::merged;
 
@@ -54,6 +56,12 @@ impl Tombstones {
     }
 }
 
+/// A change of a retained message that was made.
+pub(crate) struct Applied {
+    /// Its record, with a store.
+    pub(crate) record: Option<Record>,
+}
+
 impl RetainedStore {
     /// `alone` is for a broker with one worker, where changes come in order.
     pub(crate) fn new(alone: bool, hasher: FixedState) -> Self {
@@ -72,14 +80,14 @@ impl RetainedStore {
         self.index.len()
     }
 
-    /// Sets a topic's message, or deletes it with an empty payload, unless a newer change was seen. Returns
-    /// the record of the change.
+    /// Sets a topic's message, or deletes it with an empty payload, unless a newer change was
+    /// seen: then nothing.
     pub(crate) fn set(
         &mut self,
         message: &Arc<Message>,
         durable: bool,
         now: Timestamp,
-    ) -> Option<Record> {
+    ) -> Option<Applied> {
         let topic = &message.topic;
         let version = message.retain_version;
         let held = self.index.get(topic).map(|held| held.retain_version);
@@ -108,7 +116,7 @@ impl RetainedStore {
             self.expiring.insert((at, Arc::clone(topic)));
         }
         let topic = Arc::clone(topic);
-        match (durable, delete) {
+        let record = match (durable, delete) {
             (false, _) => None,
             (true, true) => old.map(|_| Record::RetainedEnded { topic, version }),
             (true, false) => Some(Record::Retained {
@@ -116,7 +124,8 @@ impl RetainedStore {
                 origin: message.origin,
                 version,
             }),
-        }
+        };
+        Some(Applied { record })
     }
 
     /// Up to `limit` messages that match, after a topic, and whether there may be more.
@@ -197,14 +206,17 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// Notes a live retained message, so that an older one is not sent after it.
-    pub(crate) fn saw_live(&mut self, incoming: &Incoming<'_>) {
-        if filter_matches(&self.filter, incoming.topic) {
+    pub(crate) fn saw_live(&mut self, topic: &Arc<str>, version: u64) {
+        if filter_matches(&self.filter, topic) {
             if self.live.len() == CURSOR_LIVE_TOPICS_MAX {
                 self.live.pop_front();
             }
-            self.live
-                .push_back((Arc::clone(incoming.topic), incoming.retain_version));
+            self.live.push_back((Arc::clone(topic), version));
         }
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.started
     }
 
     fn is_superseded(&self, message: &Message) -> bool {
@@ -222,9 +234,10 @@ impl Engine {
         reply: Option<ReplyTo>,
         now: Timestamp,
     ) {
-        let record = self.retained.set(message, self.durable, now);
+        let applied = self.retained.set(message, self.durable, now);
+        let taken = applied.is_some();
         let mut records = Vec::new();
-        if let Some(record) = record {
+        if let Some(record) = applied.and_then(|applied| applied.record) {
             if matches!(record, Record::Retained { .. }) {
                 records.push(Record::Body {
                     message: Arc::clone(message),
@@ -232,7 +245,7 @@ impl Engine {
             }
             records.push(record);
         }
-        self.reply(reply, records, false, now);
+        self.reply(reply, records, taken, now);
     }
 
     /// Registers a cursor for a new Subscription; it starts behind SUBACK.
@@ -240,7 +253,7 @@ impl Engine {
         let id = self.next_cursor;
         self.next_cursor += 1;
         let session = self.sessions.get_mut(slot as usize)?;
-        session.cursors.push_back(Cursor {
+        let mut cursor = Cursor {
             id,
             filter: filter.into(),
             merged: merged(grant),
@@ -251,7 +264,11 @@ impl Engine {
             exhausted: false,
             ready: VecDeque::new(),
             live: VecDeque::new(),
-        });
+        };
+        for (topic, version) in &session.recent_retained {
+            cursor.saw_live(topic, *version);
+        }
+        session.cursors.push_back(cursor);
         Some(id)
     }
 
@@ -318,7 +335,16 @@ impl Engine {
             // It is no live copy: other cursors of the Session have their own claim to it.
             incoming.retain_version = 0;
             self.shapes.begin(false);
-            self.deliver_to(key, &merged, &mut incoming, None, None, now);
+            let mut draft = self.jobs.draft(self.worker);
+            self.deliver_to(key, &merged, &mut incoming, None, Some(&mut draft), now);
+            if self.durable {
+                self.finish_draft(None, draft, After::Nothing);
+            }
+            if self.workers > 1
+                && let Some(session) = self.sessions.get_mut(slot as usize)
+            {
+                remember(session, &message.topic, message.retain_version);
+            }
             return true;
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dunlin_packet::{PacketId, QoS};
-use dunlin_protocol::{Inbound, Outbound, Timestamp};
+use dunlin_protocol::{Inbound, Outbound, Ticket, Timestamp};
 use dunlin_route::{GroupKey, SessionKey, SubscriptionIds};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -25,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) connection: Option<u32>,
     /// Seconds that it outlives its connection.
     pub(crate) expiry_interval_s: u32,
+    /// The store knows of it.
+    pub(crate) stored: bool,
     /// When it ends; set while it has no connection and expires at all.
     pub(crate) expires_at: Option<Timestamp>,
     /// Its Subscriptions by Topic Filter, `$share/NAME/` included.
@@ -34,11 +36,16 @@ pub(crate) struct Session {
     pub(crate) inbound: Inbound,
     /// QoS 2 PUBLISH packets whose effects are not safe yet; only with a store.
     pub(crate) unsafe_yet: Vec<UnsafeYet>,
+    /// Messages after PUBREC whose record is in another worker's batch: place and worker.
+    pub(crate) released_elsewhere: Vec<(u64, u16)>,
     /// Sequence of the next message with QoS above 0.
     pub(crate) next_sequence: u64,
     pub(crate) will: Option<Box<PendingWill>>,
     /// Subscriptions whose retained messages are still being delivered.
     pub(crate) cursors: VecDeque<Cursor>,
+    /// Retained messages of other workers' topics that it got live lately, with their versions: their owner
+    /// may not know of them yet when the next SUBSCRIBE asks.
+    pub(crate) recent_retained: VecDeque<(Arc<str>, u64)>,
     /// Route generation after its last UNSUBSCRIBE: older routes may still name what is gone.
     pub(crate) unsubscribed_at: u64,
     /// A message was discarded since the queue was last empty.
@@ -51,8 +58,8 @@ pub(crate) struct UnsafeYet {
     pub(crate) id: PacketId,
     /// The connection that brought it.
     pub(crate) connection: ConnectionKey,
-    /// It came again on a newer connection.
-    pub(crate) resent: bool,
+    /// It came again on this newer connection, where its PUBREC has this place.
+    pub(crate) again: Option<(ConnectionKey, Ticket)>,
 }
 
 /// One Subscription, as UNSUBSCRIBE and the next SUBSCRIBE need it.
@@ -88,6 +95,9 @@ pub(crate) struct Queued {
     pub(crate) ids: SubscriptionIds,
     /// The Shared Subscription that it came by.
     pub(crate) group: Option<GroupKey>,
+    pub(crate) share: Option<Arc<ShareId>>,
+    /// The worker whose batch has its record.
+    pub(crate) coordinator: u16,
 }
 
 /// Messages that wait for one Session, oldest first.
@@ -178,15 +188,18 @@ impl Session {
             principal: Principal::default(),
             connection: None,
             expiry_interval_s: 0,
+            stored: false,
             expires_at: None,
             subscriptions: HashMap::with_hasher(hasher),
             queue: Queue::default(),
             outbound: Outbound::default(),
             inbound: Inbound::default(),
             unsafe_yet: Vec::new(),
+            released_elsewhere: Vec::new(),
             next_sequence: 0,
             will: None,
             cursors: VecDeque::new(),
+            recent_retained: VecDeque::new(),
             unsubscribed_at: 0,
             dropping: false,
         }

@@ -8,7 +8,6 @@ use dunlin_protocol::Timestamp;
 use dunlin_route::{Grant, GroupKey, Merged, SessionKey};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use slab::Slab;
 
 use crate::commit::Draft;
 use crate::deliver::Outcome;
@@ -23,12 +22,15 @@ use crate::subscribe::share_partition;
 /// The Shared Subscriptions whose partition is ours.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    list: Slab<Group>,
+    /// By number; none is used twice, so that what is on its way to a group that ended reaches no other.
+    list: HashMap<u32, Group, FixedState>,
+    next: u32,
     by_share: HashMap<Arc<ShareId>, u32, FixedState>,
 }
 
 #[derive(Debug)]
 struct Group {
+    share: Arc<ShareId>,
     members: Vec<Member>,
     next: usize,
     chosen: Option<SessionKey>,
@@ -46,7 +48,8 @@ struct Member {
 impl Groups {
     pub(crate) fn new(hasher: FixedState) -> Self {
         Self {
-            list: Slab::new(),
+            list: HashMap::with_hasher(hasher.clone()),
+            next: 0,
             by_share: HashMap::with_hasher(hasher),
         }
     }
@@ -58,7 +61,7 @@ impl Groups {
     }
 
     fn member(&mut self, group: GroupKey, session: SessionKey) -> Option<&mut Member> {
-        let group = self.list.get_mut(group.slot as usize)?;
+        let group = self.list.get_mut(&group.slot)?;
         group
             .members
             .iter_mut()
@@ -134,6 +137,16 @@ pub(crate) fn merged(grant: Grant) -> Merged {
     }
 }
 
+/// A message that a member could not take, or left behind.
+pub(crate) struct Returned {
+    pub(crate) message: Arc<Message>,
+    pub(crate) group: GroupKey,
+    pub(crate) from: SessionKey,
+    /// Deletes its record.
+    pub(crate) moved: Option<Record>,
+    pub(crate) reply: Option<ReplyTo>,
+}
+
 impl Engine {
     /// Makes a Session a member, or changes what it is granted.
     pub(crate) fn join_group(
@@ -147,11 +160,15 @@ impl Engine {
         let slot = match self.groups.by_share.get(share) {
             Some(slot) => *slot,
             None => {
-                let slot = self.groups.list.insert(Group {
+                let slot = self.groups.next;
+                self.groups.next = slot.wrapping_add(1);
+                let group = Group {
+                    share: Arc::clone(share),
                     members: Vec::new(),
                     next: 0,
                     chosen: None,
-                }) as u32;
+                };
+                self.groups.list.insert(slot, group);
                 self.groups.by_share.insert(Arc::clone(share), slot);
                 self.routes
                     .add_group(&share.filter, GroupKey { partition, slot });
@@ -162,7 +179,7 @@ impl Engine {
         match self.groups.member(key, session) {
             Some(member) => member.merged = merged.clone(),
             None => {
-                if let Some(group) = self.groups.list.get_mut(slot as usize) {
+                if let Some(group) = self.groups.list.get_mut(&slot) {
                     group.members.push(Member {
                         session,
                         merged: merged.clone(),
@@ -180,12 +197,12 @@ impl Engine {
         let Some(&slot) = self.groups.by_share.get(share) else {
             return;
         };
-        let Some(group) = self.groups.list.get_mut(slot as usize) else {
+        let Some(group) = self.groups.list.get_mut(&slot) else {
             return;
         };
         group.members.retain(|member| member.session != session);
         if group.members.is_empty() {
-            self.groups.list.remove(slot as usize);
+            self.groups.list.remove(&slot);
             self.groups.by_share.remove(share);
             self.routes.remove_group(
                 &share.filter,
@@ -213,7 +230,7 @@ impl Engine {
             partition: share_partition(share),
             slot,
         };
-        let Some(group) = self.groups.list.get_mut(slot as usize) else {
+        let Some(group) = self.groups.list.get_mut(&slot) else {
             return;
         };
         let Some(member) = group
@@ -307,9 +324,6 @@ impl Engine {
             .values()
             .filter_map(|s| s.share.clone())
             .collect();
-        if shares.is_empty() {
-            return;
-        }
         let queued = session
             .outbound
             .iter()
@@ -353,22 +367,20 @@ impl Engine {
             return self.dispatch_to_all(message, group, now);
         }
         let strategy = self.limits.shared_strategy;
-        let chosen = self
-            .groups
-            .list
-            .get_mut(group.slot as usize)
-            .and_then(|found| {
-                let member = found.choose(strategy, None)?;
-                member.in_flight += 1;
-                Some((member.session, member.merged.clone()))
-            });
-        let Some((session, merged)) = chosen else {
+        let chosen = self.groups.list.get_mut(&group.slot).and_then(|found| {
+            let share = Arc::clone(&found.share);
+            let member = found.choose(strategy, None)?;
+            member.in_flight += 1;
+            Some((member.session, member.merged.clone(), share))
+        });
+        let Some((session, merged, share)) = chosen else {
             self.metrics.drop(DropReason::NoMember);
             return self.reply(reply, Vec::new(), false, now);
         };
         let chosen = Chosen {
             message: Arc::clone(message),
             group,
+            share,
             session,
             merged,
             moved: None,
@@ -392,7 +404,7 @@ impl Engine {
 
     /// The mutant `shared-to-all`: every member gets a copy.
     fn dispatch_to_all(&mut self, message: &Arc<Message>, group: GroupKey, now: Timestamp) {
-        let Some(found) = self.groups.list.get(group.slot as usize) else {
+        let Some(found) = self.groups.list.get(&group.slot) else {
             return;
         };
         let copies: Vec<_> = found
@@ -400,12 +412,14 @@ impl Engine {
             .iter()
             .map(|m| (m.session, m.merged.clone()))
             .collect();
+        let share = Arc::clone(&found.share);
         for (session, merged) in copies {
             let to = self.owner_of(session.partition);
             let message = Arc::clone(message);
             let chosen = Chosen {
                 message,
                 group,
+                share: Arc::clone(&share),
                 session,
                 merged,
                 moved: None,
@@ -432,11 +446,13 @@ impl Engine {
         let Chosen {
             message,
             group,
+            share,
             session,
             merged,
             moved,
         } = chosen;
-        let mut own = Draft::new(0, self.worker);
+        let coordinator = reply.map_or(self.worker, |reply| reply.worker);
+        let mut own = Draft::new(0, coordinator);
         let target = match draft {
             Some(draft) => draft,
             None => &mut own,
@@ -447,31 +463,30 @@ impl Engine {
             session,
             &merged,
             &mut incoming,
-            Some(group),
+            Some((group, &share)),
             Some(target),
             now,
         );
         target.taken |= outcome == Outcome::Taken;
-        match outcome {
-            Outcome::Taken if merged.qos.min(message.qos as u8) > 0 => {}
-            // Nothing will be acknowledged.
-            Outcome::Taken => self.shared_settled(group, session, now),
+        if outcome == Outcome::Dropped(DropReason::SessionEnded) {
             // The Session ended while the message was on its way: the next one.
-            Outcome::Dropped(DropReason::SessionEnded) => {
-                let to = self.owner_of(group.partition);
-                let back = Handover::Returned {
-                    message: Arc::clone(&message),
-                    group,
-                    from: session,
-                    moved: moved.clone(),
-                };
-                self.hand_over(to, back, now);
-            }
-            Outcome::Dropped(_) => self.shared_settled(group, session, now),
+            let reply = self.pass_on(reply, target);
+            let to = self.owner_of(group.partition);
+            let back = Handover::Returned {
+                message,
+                group,
+                from: session,
+                moved,
+                reply,
+            };
+            return self.hand_over(to, back, now);
+        }
+        let acknowledged = outcome == Outcome::Taken && merged.qos.min(message.qos as u8) > 0;
+        if !acknowledged {
+            self.shared_settled(group, session, now);
         }
         let taken = own.taken;
-        own.records
-            .extend(moved.filter(|_| outcome == Outcome::Taken));
+        own.records.extend(moved);
         if reply.is_some() {
             self.reply(reply, own.records, taken, now);
         } else {
@@ -479,45 +494,53 @@ impl Engine {
         }
     }
 
+    /// Whom the next member's worker owes the fragment: the coordinator, be it this worker.
+    fn pass_on(&self, reply: Option<ReplyTo>, draft: &mut Draft) -> Option<ReplyTo> {
+        if reply.is_some() || draft.id == 0 {
+            return reply;
+        }
+        draft.missing += 1;
+        Some(ReplyTo {
+            worker: self.worker,
+            job: draft.id,
+        })
+    }
+
     /// A member gave a message back: choose again.
-    pub(crate) fn returned(
-        &mut self,
-        message: &Arc<Message>,
-        group: GroupKey,
-        from: SessionKey,
-        moved: Option<Record>,
-        now: Timestamp,
-    ) {
+    pub(crate) fn returned(&mut self, returned: Returned, now: Timestamp) {
+        let Returned {
+            message,
+            group,
+            from,
+            moved,
+            reply,
+        } = returned;
+        self.groups.settled(group, from);
         let strategy = self.limits.shared_strategy;
-        let chosen = self
-            .groups
-            .list
-            .get_mut(group.slot as usize)
-            .and_then(|found| {
-                let member = found.choose(strategy, Some(from))?;
-                member.in_flight += 1;
-                Some((member.session, member.merged.clone()))
-            });
-        let Some((session, merged)) = chosen else {
+        let chosen = self.groups.list.get_mut(&group.slot).and_then(|found| {
+            let share = Arc::clone(&found.share);
+            let member = found.choose(strategy, Some(from))?;
+            member.in_flight += 1;
+            Some((member.session, member.merged.clone(), share))
+        });
+        let Some((session, merged, share)) = chosen else {
             self.metrics.drop(DropReason::NoMember);
-            return self.commit_lazily(moved.into_iter().collect());
+            let records = moved.into_iter().collect();
+            return match reply {
+                Some(_) => self.reply(reply, records, false, now),
+                None => self.commit_lazily(records),
+            };
         };
         let to = self.owner_of(session.partition);
         let chosen = Chosen {
-            message: Arc::clone(message),
+            message,
             group,
+            share,
             session,
             merged,
             moved,
         };
-        self.hand_over(
-            to,
-            Handover::Shared {
-                chosen,
-                reply: None,
-            },
-            now,
-        );
+        self.hand_over(to, Handover::Shared { chosen, reply }, now);
     }
 
     /// A member let a message go; the chooser wants to know if it counts.

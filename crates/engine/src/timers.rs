@@ -7,7 +7,7 @@ use dunlin_protocol::{Timestamp, keep_alive};
 use dunlin_route::SessionKey;
 
 use crate::engine::Engine;
-use crate::limits::KEEP_ALIVE_SCAN_MS;
+use crate::limits::{KEEP_ALIVE_SCAN_MS, WAITING_ACKS_MAX};
 
 /// The Keep Alive account of one connection; kept apart from the connections so that the scan
 /// touches little memory.
@@ -96,7 +96,10 @@ impl Engine {
         self.connections
             .get(slot as usize)
             .and_then(|connection| connection.live())
-            .is_some_and(|live| live.paused_by.is_some())
+            .is_some_and(|live| {
+                let waits = !live.acknowledged || live.acks.len() >= WAITING_ACKS_MAX;
+                !live.paused_by.is_empty() || (self.durable && waits)
+            })
     }
 
     fn scan_keep_alive(&mut self, now: Timestamp) {

@@ -101,6 +101,8 @@ pub enum Acked<M> {
     Released {
         /// Its place in the queue.
         sequence: u64,
+        /// The message: the receiver has taken responsibility for it.
+        message: Option<M>,
     },
     /// QoS 2: this PUBREC was seen before; PUBREL is due again.
     AlreadyReleased {
@@ -225,13 +227,14 @@ impl<M> Outbound<M> {
         match self.stage(at) {
             Some(Stage::AwaitPubrec) if refused => self.finish(at),
             Some(Stage::AwaitPubrec) => {
+                let mut message = None;
                 if let Some(Some(slot)) = self.slots.get_mut(at) {
                     slot.stage = Stage::Releasing;
-                    slot.message = None;
+                    message = slot.message.take();
                     self.in_flight_bytes -= u64::from(slot.bytes);
                     slot.bytes = 0;
                 }
-                Acked::Released { sequence }
+                Acked::Released { sequence, message }
             }
             Some(Stage::Releasing | Stage::AwaitPubcomp) => Acked::AlreadyReleased { sequence },
             _ => Acked::Unknown,
@@ -354,7 +357,10 @@ mod tests {
         // PUBREC alone does not give quota back, PUBCOMP does.
         assert_eq!(
             outbound.pubrec(id(2), false),
-            Acked::Released { sequence: 1 }
+            Acked::Released {
+                sequence: 1,
+                message: Some("b")
+            }
         );
         assert!(!outbound.may_send(3, 1));
         outbound.pubrel_sent(1);

@@ -1,9 +1,9 @@
 //! The test bench: engines, the mail between them, their stores, their clients and the clock, all
 //! in memory and all moved by the test.
 //!
-//! One door: [`Cluster`]. A test says what clients do and reads what they got as text, one line for
-//! each packet: `t=hi q1` is a PUBLISH, `puback 1 0x10` an acknowledgement, `closed` the end. Unless
-//! a test holds mail or the answers of stores back, every action runs until nothing moves any more.
+//! One door: [`Cluster`]. A test says what clients do and reads what they got as text, one line
+//! for each packet: `t=hi q1` is a PUBLISH, `puback 1 0x10` an acknowledgement, `closed` the end.
+//! Unless a test holds mail or the answers of stores back, every action runs until nothing moves.
 
 // Each test crate uses its own part of the bench.
 #![allow(

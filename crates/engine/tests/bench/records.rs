@@ -87,7 +87,9 @@ fn queued(record: &Record) -> String {
         line.push_str(" retain");
     }
     if !identifiers.is_empty() {
-        write!(line, " ids{identifiers:?}").unwrap();
+        let mut sorted = identifiers.to_vec();
+        sorted.sort_unstable();
+        write!(line, " ids{sorted:?}").unwrap();
     }
     if let Some(share) = share {
         write!(line, " share {}/{}", share.name, share.filter).unwrap();

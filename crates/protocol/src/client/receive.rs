@@ -238,7 +238,7 @@ impl ClientConnection {
         now: Timestamp,
     ) -> Result<(), ClientError> {
         match acked {
-            Acked::Released { sequence } | Acked::AlreadyReleased { sequence } => {
+            Acked::Released { sequence, .. } | Acked::AlreadyReleased { sequence } => {
                 self.outgoing
                     .reply(Reply::Pubrel, ack.packet_id, ReasonCode::Success, now)?;
                 self.session.outbound.pubrel_sent(sequence);

@@ -179,7 +179,9 @@ impl Server {
             }
             Packet::Pubrec(ack) => {
                 let acked = self.session().outbound.pubrec(ack.packet_id, false);
-                if let Acked::Released { sequence } | Acked::AlreadyReleased { sequence } = acked {
+                if let Acked::Released { sequence, .. } | Acked::AlreadyReleased { sequence } =
+                    acked
+                {
                     self.session().outbound.pubrel_sent(sequence);
                     self.put(&Packet::Pubrel(ack_of(ack.packet_id, ReasonCode::Success)));
                 }
