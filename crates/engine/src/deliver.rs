@@ -13,11 +13,11 @@ use dunlin_protocol::Timestamp;
 use dunlin_protocol::aliases::AliasUse;
 use dunlin_route::{GroupKey, Merged, SessionKey, Target};
 
-use crate::authorize::Access;
+use crate::authorize::{Access, Authorizer};
 use crate::commit::Draft;
 use crate::connection::{Connection, Live, Stage};
 use crate::engine::{Engine, mark};
-use crate::io::{Event, Output, ShareId, qos};
+use crate::io::{Event, Output, Principal, ShareId, qos};
 use crate::limits::{PAYLOAD_BY_REFERENCE_MIN, RECENT_RETAINED_MAX};
 use crate::message::Incoming;
 use crate::metrics::DropReason;
@@ -87,10 +87,10 @@ impl Engine {
             return Outcome::Dropped(DropReason::SessionEnded);
         };
         if let Some(authorizer) = &self.authorizer
-            && !authorizer.allows(
+            && !may_read(
+                authorizer,
                 &session.principal,
                 &session.client_id,
-                Access::Read,
                 incoming.topic,
             )
         {
@@ -341,10 +341,10 @@ impl Engine {
             ids: queued.ids.as_slice(),
         };
         if let Some(authorizer) = &self.authorizer
-            && !authorizer.allows(
+            && !may_read(
+                authorizer,
                 &session.principal,
                 &session.client_id,
-                Access::Read,
                 &queued.message.topic,
             )
         {
@@ -415,10 +415,10 @@ impl Engine {
         };
         // v5[MQTT-3.3.2-5]; and a right that was taken away stops the next message.
         let allowed = self.authorizer.as_ref().is_none_or(|authorizer| {
-            authorizer.allows(
+            may_read(
+                authorizer,
                 &session.principal,
                 &session.client_id,
-                Access::Read,
                 &queued.message.topic,
             )
         });
@@ -466,6 +466,16 @@ impl Engine {
         self.count(sent);
         true
     }
+}
+
+/// Whether a client may read a topic now.
+fn may_read(
+    authorizer: &Arc<dyn Authorizer>,
+    principal: &Principal,
+    client_id: &str,
+    topic: &str,
+) -> bool {
+    authorizer.allows(principal, client_id, Access::Read, topic)
 }
 
 /// Remembers a live retained message for the cursors that may still bring an older one.

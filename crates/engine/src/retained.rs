@@ -266,7 +266,8 @@ impl Engine {
             live: VecDeque::new(),
         };
         for (topic, version) in &session.recent_retained {
-            cursor.saw_live(topic, *version);
+            // What it has got is to be sent again, what is older is not.
+            cursor.saw_live(topic, version.saturating_sub(1));
         }
         session.cursors.push_back(cursor);
         Some(id)
