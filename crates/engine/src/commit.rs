@@ -27,7 +27,6 @@ use crate::engine::{Engine, mark};
 use crate::io::{ConnectionKey, Handover, Output, ReplyTo};
 use crate::limits::QueueFull;
 use crate::message::Message;
-use crate::publish::Late;
 use crate::record::{Batch, Record, StoreError};
 
 /// What a handler gathers while it runs.
@@ -125,8 +124,6 @@ pub(crate) struct Jobs {
     next: u64,
     /// Waiting for fragments.
     open: HashMap<u64, Job, foldhash::fast::FixedState>,
-    /// Retained messages on their way to their owner, by the job that its fragment names.
-    pub(crate) late: HashMap<u64, Late, foldhash::fast::FixedState>,
     /// Given to the store.
     committing: HashMap<u64, Job, foldhash::fast::FixedState>,
 }
@@ -138,21 +135,15 @@ impl Default for Jobs {
         Self {
             next: 1,
             open: HashMap::with_hasher(hasher.clone()),
-            late: HashMap::with_hasher(hasher.clone()),
             committing: HashMap::with_hasher(hasher),
         }
     }
 }
 
 impl Jobs {
-    /// A number that no job has.
-    pub(crate) fn fresh(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
     pub(crate) fn draft(&mut self, worker: u16) -> Draft {
-        Draft::new(self.fresh(), worker)
+        self.next += 1;
+        Draft::new(self.next, worker)
     }
 }
 
@@ -280,18 +271,7 @@ impl Engine {
     }
 
     /// Another worker's part of a job.
-    pub(crate) fn fragment(&mut self, from: u16, id: u64, part: Part, now: Timestamp) {
-        // The owner's first fragment of a job is the one for its retained message.
-        if self
-            .jobs
-            .late
-            .get(&id)
-            .is_some_and(|late| late.owner == from)
-            && let Some(late) = self.jobs.late.remove(&id)
-            && part.taken
-        {
-            self.deliver_late(late, now);
-        }
+    pub(crate) fn fragment(&mut self, id: u64, part: Part) {
         let Part { records, taken } = part;
         let Some(job) = self.jobs.open.get_mut(&id) else {
             return;

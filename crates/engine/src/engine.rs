@@ -280,7 +280,6 @@ impl Engine {
                 targets,
                 generation,
                 from,
-                late,
                 reply,
             } => {
                 let elsewhere = Elsewhere {
@@ -288,7 +287,6 @@ impl Engine {
                     targets,
                     generation,
                     from,
-                    late,
                     reply,
                 };
                 self.published_elsewhere(elsewhere, now);
@@ -343,27 +341,32 @@ impl Engine {
                 group,
                 session,
             } => self.reclaim(&share, group, session, now),
-            Handover::Retain { message, reply } => self.retain(&message, reply, now),
-            Handover::RetainedQuery {
+            Handover::Retain {
+                message,
+                version,
+                reply,
+            } => self.retain(&message, version, reply, now),
+            Handover::RetainedLate {
                 session,
-                cursor,
                 filter,
+                merged,
+                message,
+            } => self.retained_late(session, &filter, &merged, &message, now),
+            Handover::RetainedQuery {
+                cursor,
+                query,
                 after,
                 limit,
             } => {
-                let (messages, more) =
-                    self.retained
-                        .matching(&filter, after.as_deref(), limit, now);
-                self.hand_over(
-                    from,
-                    Handover::RetainedReply {
-                        session,
-                        cursor,
-                        messages,
-                        more,
-                    },
-                    now,
-                );
+                let session = query.session;
+                let (messages, more) = self.answer_query(query, after.as_deref(), limit, now);
+                let reply = Handover::RetainedReply {
+                    session,
+                    cursor,
+                    messages,
+                    more,
+                };
+                self.hand_over(from, reply, now);
             }
             Handover::RetainedReply {
                 session,
@@ -381,7 +384,7 @@ impl Engine {
                 job,
                 records,
                 taken,
-            } => self.fragment(from, job, Part { records, taken }, now),
+            } => self.fragment(job, Part { records, taken }),
         }
     }
 

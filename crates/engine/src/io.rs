@@ -217,6 +217,19 @@ pub struct Chosen {
     pub moved: Option<Record>,
 }
 
+/// What a new Subscription wants to know of an owner of retained messages.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Whose Subscription.
+    pub session: SessionKey,
+    /// Its Topic Filter.
+    pub filter: Arc<str>,
+    /// What it was granted.
+    pub merged: Merged,
+    /// Version of the route index that has it.
+    pub version: u64,
+}
+
 /// What one worker says to another. All of it is data: nothing is shared but the messages' bodies.
 #[derive(Debug)]
 pub enum Handover {
@@ -230,8 +243,6 @@ pub enum Handover {
         generation: u64,
         /// The Session that published, for No Local.
         from: Option<SessionKey>,
-        /// It comes late: not for Sessions that have got a newer one.
-        late: bool,
         /// Wants a fragment.
         reply: Option<ReplyTo>,
     },
@@ -320,17 +331,28 @@ pub enum Handover {
     Retain {
         /// The message; an empty payload deletes.
         message: Arc<Message>,
+        /// Version of the route index that the publisher's worker knew.
+        version: u64,
         /// Wants a fragment.
         reply: Option<ReplyTo>,
     },
+    /// A retained message that was on its way to its owner when a Subscription asked for it.
+    RetainedLate {
+        /// Whose Subscription.
+        session: SessionKey,
+        /// Its Topic Filter.
+        filter: Arc<str>,
+        /// What it was granted.
+        merged: Merged,
+        /// The message.
+        message: Arc<Message>,
+    },
     /// Give the retained messages that match, after a topic.
     RetainedQuery {
-        /// Whose cursor.
-        session: SessionKey,
         /// Which cursor.
         cursor: u64,
-        /// The Topic Filter.
-        filter: Arc<str>,
+        /// Whose, and what for.
+        query: Query,
         /// Where to go on.
         after: Option<Arc<str>>,
         /// How many at most.

@@ -37,7 +37,7 @@ mod timers;
 pub use authorize::{Access, Authorizer};
 pub use engine::{Engine, Setup};
 pub use io::{
-    Chosen, ConnectionKey, End, Event, Handover, Input, Output, Principal, ReplyTo, ShareId,
+    Chosen, ConnectionKey, End, Event, Handover, Input, Output, Principal, Query, ReplyTo, ShareId,
 };
 pub use limits::Limits;
 pub use metrics::{DropReason, Metrics};

@@ -111,6 +111,10 @@ pub const TOMBSTONE_MS: u64 = 10_000;
 /// Deletions remembered at once; beyond it the oldest is forgotten.
 pub const TOMBSTONES_MAX: usize = 65_536;
 
+/// Questions for retained messages remembered at once, with several workers; beyond it the oldest is
+/// forgotten, and its Subscription may miss a change that was on its way.
+pub const QUERIES_MAX: usize = 4096;
+
 /// Topics whose live copies are remembered while retained messages are still being delivered to a
 /// Subscription. Beyond it the oldest is forgotten, and its retained copy may arrive as well.
 pub const CURSOR_LIVE_TOPICS_MAX: usize = 4096;

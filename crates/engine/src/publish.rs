@@ -9,12 +9,9 @@ use dunlin_protocol::aliases::AliasError;
 use dunlin_protocol::inbound::Overrun;
 use dunlin_protocol::{AckKind, Timestamp};
 use dunlin_route::{GroupKey, SessionKey, Target, TopicShards};
-use foldhash::fast::FixedState;
-use hashbrown::HashSet;
 
 use crate::commit::{After, Draft};
 use crate::connection::PendingAck;
-use crate::deliver::has_got;
 use crate::engine::Engine;
 use crate::io::{Event, Handover, ReplyTo};
 use crate::limits::QueueFull;
@@ -51,21 +48,7 @@ pub(crate) struct Elsewhere {
     /// Version of the route index that the targets know of.
     pub(crate) generation: u64,
     pub(crate) from: Option<SessionKey>,
-    /// Not for Sessions that have got a newer one.
-    pub(crate) late: bool,
     pub(crate) reply: Option<ReplyTo>,
-}
-
-/// A retained message on its way to the worker that owns its topic.
-#[derive(Debug)]
-pub(crate) struct Late {
-    pub(crate) owner: u16,
-    message: Arc<Message>,
-    /// Who got it live.
-    resolved: Rc<Resolved>,
-    /// Version of the route index at that time.
-    version: u64,
-    from: Option<SessionKey>,
 }
 
 /// The Topic Name has more levels than `max_topic_levels`.
@@ -294,20 +277,13 @@ impl Engine {
                 }
             } else {
                 let reply = self.expect_fragment(owner, draft.as_deref_mut());
-                let job = reply.map_or_else(|| self.jobs.fresh(), |reply| reply.job);
-                let reply = Some(ReplyTo {
-                    worker: self.worker,
-                    job,
-                });
-                let late = Late {
-                    owner,
-                    message: Arc::clone(&message),
-                    resolved: Rc::clone(resolved),
-                    version: self.route_version,
-                    from,
+                let version = self.route_version;
+                let retain = Handover::Retain {
+                    message,
+                    version,
+                    reply,
                 };
-                self.jobs.late.insert(job, late);
-                self.hand_over_from(feeder, owner, Handover::Retain { message, reply }, now);
+                self.hand_over_from(feeder, owner, retain, now);
             }
         }
         let fan_out = resolved.local.len() > 1;
@@ -328,7 +304,6 @@ impl Engine {
                     targets,
                     generation,
                     from,
-                    late: false,
                     reply,
                 },
                 now,
@@ -357,57 +332,6 @@ impl Engine {
             draft.taken |= taken;
         }
         !resolved.is_empty()
-    }
-
-    /// The owner of a topic has taken over a retained message. Whoever subscribed since it was routed may
-    /// have found the one before: it gets this one live.
-    pub(crate) fn deliver_late(&mut self, late: Late, now: Timestamp) {
-        if self.routes.version() == late.version {
-            return;
-        }
-        let Ok(resolved) = self.resolve(&late.message.topic) else {
-            return;
-        };
-        let old = &late.resolved;
-        let elsewhere = old.remote.iter().flat_map(|(_, targets)| targets.iter());
-        let known: HashSet<SessionKey, FixedState> = old
-            .local
-            .iter()
-            .chain(elsewhere)
-            .map(|target| target.session)
-            .collect();
-        let mut draft = self.jobs.draft(self.worker);
-        let mut incoming = late.message.as_incoming();
-        self.shapes.begin(false);
-        for target in &*resolved.local {
-            if !known.contains(&target.session) && !self.has_newer(target.session, &late.message) {
-                self.deliver(target, &mut incoming, late.from, Some(&mut draft), now);
-            }
-        }
-        for (worker, targets) in &*resolved.remote {
-            let new = targets.iter().filter(|t| !known.contains(&t.session));
-            let targets: Arc<[Target]> = new.cloned().collect();
-            if !targets.is_empty() {
-                let reply = self.expect_fragment(*worker, Some(&mut draft));
-                let publish = Handover::Publish {
-                    message: Arc::clone(&late.message),
-                    targets,
-                    generation: self.route_version,
-                    from: late.from,
-                    late: true,
-                    reply,
-                };
-                self.hand_over(*worker, publish, now);
-            }
-        }
-        self.finish_draft(None, draft, After::Nothing);
-    }
-
-    /// Whether a Session has got this retained message already, or a newer one of its topic.
-    fn has_newer(&self, key: SessionKey, message: &Message) -> bool {
-        self.sessions
-            .get(key.slot as usize)
-            .is_some_and(|s| has_got(s, &message.topic, message.retain_version))
     }
 
     /// Announces that `worker` will return a fragment, unless that is us.
@@ -439,7 +363,6 @@ impl Engine {
             targets,
             generation,
             from,
-            late,
             reply,
         } = elsewhere;
         let mut draft = reply.map(|reply| Draft::new(reply.job, reply.worker));
@@ -452,9 +375,6 @@ impl Engine {
                 .get(target.session.slot as usize)
                 .filter(|s| s.key == target.session);
             let Some(session) = session else { continue };
-            if late && has_got(session, &message.topic, message.retain_version) {
-                continue;
-            }
             let current = generation >= session.unsubscribed_at;
             if current || self.still_subscribed(target.session.slot, &message.topic) {
                 let taken = self.deliver(target, &mut incoming, from, draft.as_mut(), now);

@@ -15,10 +15,10 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::commit::After;
-use crate::deliver::remember;
+use crate::deliver::{has_got, remember};
 use crate::engine::Engine;
-use crate::io::{Handover, ReplyTo};
-use crate::limits::{CURSOR_LIVE_TOPICS_MAX, TOMBSTONE_MS, TOMBSTONES_MAX};
+use crate::io::{Handover, Query, ReplyTo};
+use crate::limits::{CURSOR_LIVE_TOPICS_MAX, QUERIES_MAX, TOMBSTONE_MS, TOMBSTONES_MAX};
 use crate::message::Message;
 use crate::record::Record;
 use crate::shared::merged;
@@ -35,6 +35,8 @@ struct Tombstones {
     versions: HashMap<Arc<str>, u64, FixedState>,
     /// In the order of their time.
     graves: VecDeque<(Timestamp, Arc<str>, u64)>,
+    /// What was asked lately: a change that is still on its way may be wanted there.
+    queries: VecDeque<(Timestamp, Query)>,
 }
 
 impl Tombstones {
@@ -68,6 +70,7 @@ impl RetainedStore {
         let tombstones = || Tombstones {
             versions: HashMap::with_hasher(hasher),
             graves: VecDeque::new(),
+            queries: VecDeque::new(),
         };
         Self {
             index: RetainedIndex::new(),
@@ -128,6 +131,26 @@ impl RetainedStore {
         Some(Applied { record })
     }
 
+    /// Remembers a question.
+    fn asked(&mut self, query: Query, now: Timestamp) {
+        let Some(memory) = &mut self.tombstones else {
+            return;
+        };
+        if memory.queries.len() >= QUERIES_MAX {
+            memory.queries.pop_front();
+        }
+        memory.queries.push_back((now, query));
+    }
+
+    /// The Subscriptions that asked before this change came, and that its publisher's worker, which knew
+    /// `version` of the routes, did not know of.
+    fn missed(&self, topic: &str, version: u64) -> Vec<Query> {
+        let queries = self.tombstones.iter().flat_map(|memory| &memory.queries);
+        let missed = queries
+            .filter(|(_, query)| query.version > version && filter_matches(&query.filter, topic));
+        missed.map(|(_, query)| query.clone()).collect()
+    }
+
     /// Up to `limit` messages that match, after a topic, and whether there may be more.
     pub(crate) fn matching(
         &self,
@@ -149,13 +172,13 @@ impl RetainedStore {
     }
 
     pub(crate) fn next_sweep(&self) -> Option<Timestamp> {
-        let grave = self
-            .tombstones
-            .as_ref()
-            .and_then(|dead| dead.graves.front());
-        let grave = grave.map(|(at, ..)| *at + TOMBSTONE_MS);
+        let memory = self.tombstones.as_ref();
+        let grave = memory.and_then(|memory| memory.graves.front().map(|(at, ..)| *at));
+        let query = memory.and_then(|memory| memory.queries.front().map(|(at, _)| *at));
+        let forget = [grave, query].into_iter().flatten().min();
+        let forget = forget.map(|at| at + TOMBSTONE_MS);
         let expiry = self.expiring.first().map(|(at, _)| *at);
-        [expiry, grave].into_iter().flatten().min()
+        [expiry, forget].into_iter().flatten().min()
     }
 
     /// Lets expired messages go; returns the records of it.
@@ -168,6 +191,14 @@ impl RetainedStore {
             };
             while over(&tombstones.graves) {
                 tombstones.remove_first();
+            }
+            let old = |queries: &VecDeque<(Timestamp, Query)>| {
+                queries
+                    .front()
+                    .is_some_and(|(at, _)| *at + TOMBSTONE_MS <= now)
+            };
+            while old(&tombstones.queries) {
+                tombstones.queries.pop_front();
             }
         }
         let mut records = Vec::new();
@@ -192,6 +223,8 @@ pub(crate) struct Cursor {
     id: u64,
     filter: Arc<str>,
     merged: Merged,
+    /// Version of the route index that has its Subscription.
+    version: u64,
     /// Not before SUBACK is on its way.
     started: bool,
     /// The worker whose topics are being read; all before it are done.
@@ -231,11 +264,24 @@ impl Engine {
     pub(crate) fn retain(
         &mut self,
         message: &Arc<Message>,
+        version: u64,
         reply: Option<ReplyTo>,
         now: Timestamp,
     ) {
         let applied = self.retained.set(message, self.durable, now);
         let taken = applied.is_some();
+        if taken {
+            for query in self.retained.missed(&message.topic, version) {
+                let to = self.owner_of(query.session.partition);
+                let late = Handover::RetainedLate {
+                    session: query.session,
+                    filter: query.filter,
+                    merged: query.merged,
+                    message: Arc::clone(message),
+                };
+                self.hand_over(to, late, now);
+            }
+        }
         let mut records = Vec::new();
         if let Some(record) = applied.and_then(|applied| applied.record) {
             if matches!(record, Record::Retained { .. }) {
@@ -257,6 +303,7 @@ impl Engine {
             id,
             filter: filter.into(),
             merged: merged(grant),
+            version: self.routes.version(),
             started: false,
             worker: 0,
             after: None,
@@ -328,24 +375,8 @@ impl Engine {
             if cursor.is_superseded(&message) || message.is_expired(now) {
                 continue;
             }
-            let merged = Merged {
-                retain_as_published: true,
-                ..cursor.merged.clone()
-            };
-            let mut incoming = message.as_incoming();
-            // It is no live copy: other cursors of the Session have their own claim to it.
-            incoming.retain_version = 0;
-            self.shapes.begin(false);
-            let mut draft = self.jobs.draft(self.worker);
-            self.deliver_to(key, &merged, &mut incoming, None, Some(&mut draft), now);
-            if self.durable {
-                self.finish_draft(None, draft, After::Nothing);
-            }
-            if self.workers > 1
-                && let Some(session) = self.sessions.get_mut(slot as usize)
-            {
-                remember(session, &message.topic, message.retain_version);
-            }
+            let merged = cursor.merged.clone();
+            self.deliver_retained(key, &merged, &message, now);
             return true;
         }
     }
@@ -359,31 +390,90 @@ impl Engine {
         let Some(cursor) = session.cursors.front_mut() else {
             return;
         };
-        let (id, filter, after, worker) = (
-            cursor.id,
-            Arc::clone(&cursor.filter),
-            cursor.after.clone(),
-            cursor.worker,
-        );
+        let (id, after, worker) = (cursor.id, cursor.after.clone(), cursor.worker);
+        let query = Query {
+            session: key,
+            filter: Arc::clone(&cursor.filter),
+            merged: cursor.merged.clone(),
+            version: cursor.version,
+        };
         if worker == self.worker {
-            let (messages, more) = self
-                .retained
-                .matching(&filter, after.as_deref(), limit, now);
+            let (messages, more) = self.answer_query(query, after.as_deref(), limit, now);
             self.fill_cursor(key, id, messages, more);
             return;
         }
         cursor.asked = true;
-        self.hand_over(
-            worker,
-            Handover::RetainedQuery {
-                session: key,
-                cursor: id,
-                filter,
-                after,
-                limit,
-            },
-            now,
-        );
+        let ask = Handover::RetainedQuery {
+            cursor: id,
+            query,
+            after,
+            limit,
+        };
+        self.hand_over(worker, ask, now);
+    }
+
+    /// Answers a question about our topics, and remembers that it was asked.
+    pub(crate) fn answer_query(
+        &mut self,
+        query: Query,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> (Vec<Arc<Message>>, bool) {
+        let answer = self.retained.matching(&query.filter, after, limit, now);
+        if after.is_none() {
+            self.retained.asked(query, now);
+        }
+        answer
+    }
+
+    /// A retained message that missed the question of a Subscription of ours.
+    pub(crate) fn retained_late(
+        &mut self,
+        key: SessionKey,
+        filter: &str,
+        merged: &Merged,
+        message: &Arc<Message>,
+        now: Timestamp,
+    ) {
+        let session = self.sessions.get(key.slot as usize);
+        let Some(session) = session.filter(|session| session.key == key) else {
+            return;
+        };
+        let wanted = session.subscriptions.contains_key(filter)
+            && !has_got(session, &message.topic, message.retain_version);
+        // A deletion has nothing to send; the one before it was the last known good value when asked.
+        if wanted && !message.payload().is_empty() && !message.is_expired(now) {
+            self.deliver_retained(key, merged, message, now);
+        }
+    }
+
+    /// Delivers a retained message because of a new Subscription.
+    fn deliver_retained(
+        &mut self,
+        key: SessionKey,
+        merged: &Merged,
+        message: &Arc<Message>,
+        now: Timestamp,
+    ) {
+        let merged = Merged {
+            retain_as_published: true,
+            ..merged.clone()
+        };
+        let mut incoming = message.as_incoming();
+        // It is no live copy: other cursors of the Session have their own claim to it.
+        incoming.retain_version = 0;
+        self.shapes.begin(false);
+        let mut draft = self.jobs.draft(self.worker);
+        self.deliver_to(key, &merged, &mut incoming, None, Some(&mut draft), now);
+        if self.durable {
+            self.finish_draft(None, draft, After::Nothing);
+        }
+        if self.workers > 1
+            && let Some(session) = self.sessions.get_mut(key.slot as usize)
+        {
+            remember(session, &message.topic, message.retain_version);
+        }
     }
 
     pub(crate) fn retained_reply(
