@@ -22,7 +22,7 @@ pub mod wire;
 
 pub use case::{Case, all};
 pub use lab::{Broker, Lab};
-pub use raw::Raw;
+pub use raw::{Raw, set_patience};
 pub use received::{Delivered, OwnedProp};
 pub use run::{Outcome, run_all, run_case};
 pub use spec::{ConnectSpec, Prop, PublishSpec, WillSpec};

@@ -6,14 +6,25 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::received::Delivered;
 use crate::spec::{Prop, PublishSpec};
 use crate::wire::{self, Wire};
 
-/// How long a packet or a close may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a case waits for what must come, in milliseconds.
+static PATIENCE_MS: AtomicU64 = AtomicU64::new(5000);
+
+/// Sets how long cases wait for what must come: less where most of them wait in vain, as with a mutant.
+pub fn set_patience(patience: Duration) {
+    let ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+    PATIENCE_MS.store(ms, Ordering::Relaxed);
+}
+
+fn patience() -> Duration {
+    Duration::from_millis(PATIENCE_MS.load(Ordering::Relaxed))
+}
 
 /// One Network Connection, seen from the client.
 pub struct Raw {
@@ -40,13 +51,13 @@ enum Look {
 impl Raw {
     #[track_caller]
     pub(crate) fn open(addr: SocketAddr) -> Raw {
-        let stream = match TcpStream::connect_timeout(&addr, PATIENCE) {
+        let stream = match TcpStream::connect_timeout(&addr, patience()) {
             Ok(stream) => stream,
             Err(error) => panic!("cannot connect to {addr}: {error}"),
         };
         let ready = stream
             .set_nodelay(true)
-            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+            .and_then(|()| stream.set_write_timeout(Some(patience())));
         assert!(
             ready.is_ok(),
             "cannot set up the connection to {addr}: {ready:?}"
@@ -334,7 +345,7 @@ impl Raw {
         {
             return packet;
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             match self.read_packet(awaited, deadline) {
                 Some(packet) if is_it(&packet) => return packet,
@@ -364,7 +375,7 @@ impl Raw {
     fn next(&mut self, awaited: &str) -> Option<Wire> {
         match self.kept.pop_front() {
             Some(packet) => Some(packet),
-            None => self.read_packet(awaited, Instant::now() + PATIENCE),
+            None => self.read_packet(awaited, Instant::now() + patience()),
         }
     }
 
@@ -379,7 +390,8 @@ impl Raw {
             let kept = &self.kept;
             assert!(
                 !left.is_zero(),
-                "no {awaited} within {PATIENCE:?}, only {kept:?}{}",
+                "no {awaited} within {:?}, only {kept:?}{}",
+                patience(),
                 self.after()
             );
             if let Look::Closed = self.look(left) {

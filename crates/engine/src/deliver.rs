@@ -18,7 +18,7 @@ use crate::commit::Draft;
 use crate::connection::{Connection, Live, Stage};
 use crate::engine::{Engine, mark};
 use crate::io::{Event, Output, Principal, ShareId, qos};
-use crate::limits::{PAYLOAD_BY_REFERENCE_MIN, RECENT_RETAINED_MAX};
+use crate::limits::{Limits, PAYLOAD_BY_REFERENCE_MIN, RECENT_RETAINED_MAX};
 use crate::message::Incoming;
 use crate::metrics::DropReason;
 use crate::outgoing::BufferPool;
@@ -97,34 +97,11 @@ impl Engine {
             self.metrics.drop(DropReason::NotAuthorized);
             return Outcome::Dropped(DropReason::NotAuthorized);
         }
-        // v5[MQTT-3.8.4-8], v5[MQTT-3.3.4-2]
-        let granted = qos(merged.qos);
-        let upgrade =
-            self.limits.upgrade_outgoing_qos || mutant::is_active(Mutant::DowngradeIgnored);
-        let qos = if upgrade {
-            granted
-        } else {
-            incoming.qos.min(granted)
-        };
-        // v5[MQTT-3.3.1-12], v5[MQTT-3.3.1-13]
-        let keep =
-            merged.retain_as_published || mutant::is_active(Mutant::RetainFlagKeptWithoutRap);
-        let retain = incoming.retain && keep;
         if incoming.retain_version != 0 {
             note_live(session, incoming, self.workers);
         }
-        let ids = if mutant::is_active(Mutant::SubscriptionIdsDropped) {
-            &[]
-        } else {
-            merged.subscription_ids.as_slice()
-        };
-        let delivery = Delivery {
-            qos,
-            retain,
-            dup: false,
-            packet_id: None,
-            ids,
-        };
+        let delivery = delivery_of(&self.limits, merged, incoming);
+        let Delivery { qos, retain, .. } = delivery;
         let Some(slot) = session.connection else {
             return self.deliver_later(key, delivery, merged, incoming, via, draft);
         };
@@ -465,6 +442,31 @@ impl Engine {
         }
         self.count(sent);
         true
+    }
+}
+
+/// How a message goes to whoever was granted this.
+fn delivery_of<'m>(limits: &Limits, merged: &'m Merged, incoming: &Incoming<'_>) -> Delivery<'m> {
+    // v5[MQTT-3.8.4-8], v5[MQTT-3.3.4-2]
+    let granted = qos(merged.qos);
+    let upgrade = limits.upgrade_outgoing_qos || mutant::is_active(Mutant::DowngradeIgnored);
+    // v5[MQTT-3.3.1-12], v5[MQTT-3.3.1-13]
+    let keep = merged.retain_as_published || mutant::is_active(Mutant::RetainFlagKeptWithoutRap);
+    let ids = merged.subscription_ids.as_slice();
+    Delivery {
+        qos: if upgrade {
+            granted
+        } else {
+            incoming.qos.min(granted)
+        },
+        retain: incoming.retain && keep,
+        dup: false,
+        packet_id: None,
+        ids: if mutant::is_active(Mutant::SubscriptionIdsDropped) {
+            &[]
+        } else {
+            ids
+        },
     }
 }
 

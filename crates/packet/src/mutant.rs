@@ -69,8 +69,6 @@ mutants! {
         "Subscription Options with reserved bits set are accepted.",
     AcceptSubscriptionIdFromClient "accept-subscription-id-from-client"
         "A Subscription Identifier in a Client's PUBLISH is accepted.",
-    InboundAliasZeroAccepted "inbound-alias-zero-accepted"
-        "PUBLISH with Topic Alias 0 is accepted.",
 
     SessionPresentAlways "session-present-always"
         "CONNACK always says that there was a Session.",

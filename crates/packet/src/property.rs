@@ -278,7 +278,7 @@ impl Property<'_> {
                 value != 0
             }
             // v5[MQTT-3.3.2-8]
-            Property::TopicAlias(0) if !is_active(Mutant::InboundAliasZeroAccepted) => {
+            Property::TopicAlias(0) => {
                 return Err(Violation::TopicAliasZero);
             }
             Property::ResponseTopic(topic) => return check_response_topic(topic),

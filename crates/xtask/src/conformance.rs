@@ -4,17 +4,24 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, ensure};
 use dunlin_conformance::mutants::{self, Mutant};
 use dunlin_conformance::report::Manifest;
-use dunlin_conformance::{Case, Lab, all, run_all};
+use dunlin_conformance::{Case, Lab, all, run_all, set_patience};
 
 use crate::arguments::Arguments;
 use crate::workspace::{self, cargo};
 
 /// Cases that run at one time; they mostly wait.
 const THREADS: usize = 16;
+
+/// The same for a mutant, of which many wait in vain.
+const MUTANT_THREADS: usize = 48;
+
+/// How long cases wait in vain.
+const MUTANT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where the broker declares its deliberate bugs.
 const MUTANT_TABLE: &str = "crates/packet/src/mutant.rs";
@@ -136,9 +143,10 @@ fn run_mutants(only: &str) -> Result<()> {
         .iter()
         .filter(|mutant| mutant.name.contains(only))
         .collect();
+    set_patience(MUTANT_PATIENCE);
     let mut faults = 0;
     for mutant in &chosen {
-        match mutants::run(mutant, &binary, &cases, THREADS) {
+        match mutants::run(mutant, &binary, &cases, MUTANT_THREADS) {
             Ok(()) => println!("killed  {} ({})", mutant.name, mutant.statement),
             Err(said) => {
                 faults += 1;
@@ -164,12 +172,13 @@ fn run_mutants(only: &str) -> Result<()> {
 fn record(only: &str) -> Result<()> {
     let (list, cases) = (listed_mutants()?, all());
     let binary = build_with_mutants()?;
+    set_patience(MUTANT_PATIENCE);
     for name in declared_mutants()?
         .iter()
         .filter(|name| name.contains(only))
     {
         let lab = Lab::with_mutant(binary.clone(), name);
-        let outcomes = run_all(&lab, &cases, THREADS);
+        let outcomes = run_all(&lab, &cases, MUTANT_THREADS);
         let failed: Vec<&Case> = outcomes
             .iter()
             .filter(|outcome| outcome.result.is_err())
