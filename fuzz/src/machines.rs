@@ -202,7 +202,11 @@ impl Sender {
                 message: self.model.finish(sequence),
             },
             (Some(sequence), Some(Stage::AwaitPubrec)) => {
-                let message = self.model.flights.get_mut(&sequence).and_then(|f| f.message.take());
+                let message = self
+                    .model
+                    .flights
+                    .get_mut(&sequence)
+                    .and_then(|f| f.message.take());
                 let released = Flight {
                     stage: Stage::Releasing,
                     bytes: 0,
