@@ -94,5 +94,5 @@ fn fuzz_all() -> Result<()> {
             .with_context(|| format!("{FUZZ_SECONDS} wants a number of seconds, got '{text}'"))?,
         Err(_) => 60,
     };
-    fuzz::fuzz(seconds, None)
+    fuzz::fuzz(seconds, None, fuzz::SEED)
 }

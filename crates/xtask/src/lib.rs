@@ -62,7 +62,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     },
     Subcommand {
         name: "fuzz",
-        arguments: "[--seconds 60] [--target NAME]",
+        arguments: "[--seconds 60] [--target NAME] [--seed 1]",
         summary: "every fuzz target for so many seconds, from its committed corpus",
         run: fuzz::run,
     },
