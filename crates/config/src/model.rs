@@ -268,8 +268,6 @@ pub enum LogDest {
     Stdout,
     /// Standard error.
     Stderr,
-    /// The topics below `$SYS/broker/log/`.
-    Topic,
     /// The system's log.
     Syslog,
     /// A file, appended to.

@@ -295,7 +295,13 @@ fn logs() {
     check(
         "log_dest paper",
         &[
-            "error t:1: 'log_dest' is 'paper'; expected one of none, stdout, stderr, syslog, topic, file PATH",
+            "error t:1: 'log_dest' is 'paper'; expected one of none, stdout, stderr, syslog, file PATH",
+        ],
+    );
+    check(
+        "log_dest topic",
+        &[
+            "error t:1: 'log_dest topic' is not available in this release: the topics below $SYS/broker/log come with $SYS",
         ],
     );
     check(

@@ -246,8 +246,7 @@ fn open_places(config: &LogConfig) -> io::Result<Vec<Place>> {
     let mut places = Vec::new();
     for dest in &config.dests {
         match dest {
-            // Topics below $SYS come with $SYS.
-            LogDest::None | LogDest::Topic => {}
+            LogDest::None => {}
             LogDest::Stdout => places.push(Place::Stdout),
             LogDest::Stderr => places.push(Place::Stderr),
             LogDest::Syslog => {

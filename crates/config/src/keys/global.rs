@@ -177,7 +177,10 @@ const LOG_DESTS: Words<Draft> = &[
     ("stdout", Choice::Set(|d| add_dest(d, LogDest::Stdout))),
     ("stderr", Choice::Set(|d| add_dest(d, LogDest::Stderr))),
     ("syslog", Choice::Set(|d| add_dest(d, LogDest::Syslog))),
-    ("topic", Choice::Set(|d| add_dest(d, LogDest::Topic))),
+    (
+        "topic",
+        Choice::Later("the topics below $SYS/broker/log come with $SYS"),
+    ),
     ("dlt", Choice::Later("there is no DLT log")),
     ("android", Choice::Later("there is no Android log")),
 ];
