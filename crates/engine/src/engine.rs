@@ -14,7 +14,6 @@ use slab::Slab;
 use crate::authorize::Authorizer;
 use crate::commit::{Jobs, Part};
 use crate::connection::{Connection, Stage};
-use crate::deliver::Shapes;
 use crate::io::{ConnectionKey, Event, Handover, Input, Output};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -24,6 +23,7 @@ use crate::retained::RetainedStore;
 use crate::session::Session;
 use crate::shared::{Groups, Returned};
 use crate::timers::{Due, Watch};
+use crate::write::Shapes;
 
 /// What an engine is made with; the limits alone change later.
 pub struct Setup {

@@ -33,6 +33,7 @@ mod session;
 mod shared;
 mod subscribe;
 mod timers;
+mod write;
 
 pub use authorize::{Access, Authorizer};
 pub use engine::{Engine, Setup};
