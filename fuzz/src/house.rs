@@ -302,7 +302,7 @@ impl House {
 
     fn obey(&mut self, worker: u16, output: Output) {
         match output {
-            Output::Close(key) => self.close(worker, key),
+            Output::Close { connection: key, .. } => self.close(worker, key),
             Output::Pause(key) => {
                 if let Some(&link) = self.by_key.get(&(worker, key)) {
                     self.links[link].is_paused = true;

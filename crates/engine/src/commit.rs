@@ -10,7 +10,6 @@
 //! Batches of one publisher leave in the order of its packets. Without a store (`ack = memory`) only
 //! jobs that wait for another worker exist.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dunlin_packet::mutant::{self, Mutant};
@@ -22,12 +21,13 @@ use dunlin_protocol::{AckKind, Ticket, Timestamp};
 use dunlin_route::SessionKey;
 use hashbrown::HashMap;
 
-use crate::connection::PendingAck;
+use crate::connection::{Live, PendingAck};
 use crate::engine::{Engine, mark};
 use crate::io::{ConnectionKey, Handover, Output, ReplyTo};
 use crate::limits::QueueFull;
 use crate::message::Message;
 use crate::record::{Batch, Record, StoreError};
+use crate::session::UnsafeYet;
 
 /// What a handler gathers while it runs.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ impl Engine {
             .and_then(|c| c.live_mut())
         {
             Some(live) => {
-                live.jobs.push_back(id);
+                live.jobs.make().push_back(id);
                 self.advance_jobs(slot.unwrap_or_default());
             }
             None if missing == 0 => self.submit(id),
@@ -229,8 +229,8 @@ impl Engine {
     }
 
     /// The publisher has gone: what is complete goes on, the rest when its last fragment is there.
-    pub(crate) fn release_jobs(&mut self, jobs: &VecDeque<u64>) {
-        for id in jobs {
+    pub(crate) fn release_jobs(&mut self, live: &Live) {
+        for id in live.jobs.get().into_iter().flatten() {
             if self.jobs.open.get(id).is_some_and(|job| job.missing == 0) {
                 self.submit(*id);
             }
@@ -247,11 +247,14 @@ impl Engine {
             else {
                 return;
             };
-            let Some(&id) = live.jobs.front() else { return };
+            let Some(jobs) = live.jobs.get_mut() else {
+                return;
+            };
+            let Some(&id) = jobs.front() else { return };
             if self.jobs.open.get(&id).is_some_and(|job| job.missing > 0) {
                 return;
             }
-            live.jobs.pop_front();
+            jobs.pop_front();
             self.submit(id);
         }
     }
@@ -437,14 +440,12 @@ impl Engine {
         else {
             return;
         };
-        let Some(at) = session
-            .unsafe_yet
-            .iter()
-            .position(|open| open.id == id && Some(open.connection) == connection)
-        else {
+        let is_it = |open: &UnsafeYet| open.id == id && Some(open.connection) == connection;
+        let unsafe_yet = &mut session.rare.make().unsafe_yet;
+        let Some(at) = unsafe_yet.iter().position(is_it) else {
             return;
         };
-        let open = session.unsafe_yet.swap_remove(at);
+        let open = unsafe_yet.swap_remove(at);
         if result.is_err() {
             // Nothing was promised: sent again, it is new.
             session.inbound.release(id);

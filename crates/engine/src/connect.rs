@@ -1,13 +1,12 @@
 //! CONNECT: a Network Connection gets its Session, new, resumed or taken over.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dunlin_packet::mutant::{self, Mutant};
 use dunlin_packet::{Connack, Connect, Packet, Properties, ProtocolVersion, ReasonCode, encode};
 use dunlin_protocol::handshake::{self, NEVER_EXPIRES};
-use dunlin_protocol::{AckQueue, InboundAliases, OutboundAliases, Terms};
+use dunlin_protocol::{AckQueue, InboundAliases, OnDemand, OutboundAliases, Terms};
 use dunlin_protocol::{ServerOffer, Timestamp};
 use dunlin_route::SessionKey;
 
@@ -185,7 +184,10 @@ impl Engine {
         let _ = encode(&Packet::Connack(connack), version, u32::MAX, buffer);
         connection.stage = Stage::Closing;
         mark(connection, key.slot, &mut self.writable);
-        self.outputs.push_back(crate::io::Output::Close(key));
+        self.outputs.push_back(crate::io::Output::Close {
+            connection: key,
+            by_client: false,
+        });
     }
 
     fn opened(&self, key: ConnectionKey) -> Option<Arc<ServerOffer>> {
@@ -398,8 +400,8 @@ impl Engine {
             inbound_aliases: InboundAliases::new(offer.topic_alias_maximum),
             outbound_aliases: OutboundAliases::new(terms.topic_alias_maximum),
             acks: AckQueue::default(),
-            jobs: VecDeque::new(),
-            paused_by: Vec::new(),
+            jobs: OnDemand::default(),
+            paused_by: OnDemand::default(),
             paused_full: false,
             bridge: terms.bridge,
         }));

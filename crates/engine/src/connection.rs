@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dunlin_packet::{PacketId, ProtocolVersion, ReasonCode};
-use dunlin_protocol::{AckQueue, InboundAliases, OutboundAliases, ServerOffer};
+use dunlin_protocol::{AckQueue, InboundAliases, OnDemand, OutboundAliases, ServerOffer};
 
 use crate::message::Publisher;
 use crate::outgoing::Outgoing;
@@ -53,9 +53,9 @@ pub(crate) struct Live {
     pub(crate) outbound_aliases: OutboundAliases,
     pub(crate) acks: AckQueue<PendingAck>,
     /// Jobs of this publisher that wait for fragments, oldest first.
-    pub(crate) jobs: VecDeque<u64>,
+    pub(crate) jobs: OnDemand<VecDeque<u64>>,
     /// Workers whose queue was over its mark when this connection fed it.
-    pub(crate) paused_by: Vec<u16>,
+    pub(crate) paused_by: OnDemand<Vec<u16>>,
     /// Not read because it does not read: its outgoing buffer is far over its mark.
     pub(crate) paused_full: bool,
     /// The peer is a bridge: it never gets its own messages back, and RETAIN as published.
@@ -73,6 +73,14 @@ pub(crate) enum PendingAck {
     Unsuback(PacketId, Box<[u8]>),
     /// It can not be given: the connection ends.
     Withheld,
+}
+
+impl Live {
+    /// Whether a worker that it feeds has to catch up first.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused_by.get().is_some_and(|by| !by.is_empty())
+    }
 }
 
 impl Connection {

@@ -247,7 +247,7 @@ impl Engine {
                 return;
             };
             let quiet = session.queue.is_empty()
-                && session.cursors.is_empty()
+                && !session.has_cursors()
                 && !session.outbound.is_resending();
             if quiet {
                 session.dropping = false;
@@ -469,8 +469,10 @@ fn may_read(
 
 /// Remembers a live retained message for the cursors that may still bring an older one.
 fn note_live(session: &mut Session, incoming: &Incoming<'_>, workers: u16) {
-    for cursor in &mut session.cursors {
-        cursor.saw_live(incoming.topic, incoming.retain_version);
+    if let Some(rare) = session.rare.get_mut() {
+        for cursor in &mut rare.cursors {
+            cursor.saw_live(incoming.topic, incoming.retain_version);
+        }
     }
     if workers > 1 {
         remember(session, incoming.topic, incoming.retain_version);
@@ -479,17 +481,17 @@ fn note_live(session: &mut Session, incoming: &Incoming<'_>, workers: u16) {
 
 /// Notes which version of a retained message a Session has got.
 pub(crate) fn remember(session: &mut Session, topic: &Arc<str>, version: u64) {
-    if session.recent_retained.len() >= RECENT_RETAINED_MAX {
-        session.recent_retained.pop_front();
+    let recent = &mut session.rare.make().recent_retained;
+    if recent.len() >= RECENT_RETAINED_MAX {
+        recent.pop_front();
     }
-    session
-        .recent_retained
-        .push_back((Arc::clone(topic), version));
+    recent.push_back((Arc::clone(topic), version));
 }
 
 /// Whether a Session has lately got this version of a retained message, or a newer one.
 pub(crate) fn has_got(session: &Session, topic: &str, version: u64) -> bool {
-    let mut recent = session.recent_retained.iter();
+    let rare = session.rare.get().into_iter();
+    let mut recent = rare.flat_map(|rare| &rare.recent_retained);
     recent.any(|(known, got)| **known == *topic && *got >= version)
 }
 

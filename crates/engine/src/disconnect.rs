@@ -72,9 +72,12 @@ impl Engine {
         let stage = std::mem::replace(&mut connection.stage, Stage::Closing);
         self.mark_writable(slot);
         self.unwatch(slot);
-        self.outputs.push_back(Output::Close(key));
+        self.outputs.push_back(Output::Close {
+            connection: key,
+            by_client: matches!(end, End::Orderly | End::ByClient(_)),
+        });
         let Stage::Live(live) = stage else { return };
-        self.release_jobs(&live.jobs);
+        self.release_jobs(&live);
         let Some(session) = self.sessions.get_mut(live.session as usize) else {
             return;
         };
@@ -169,7 +172,9 @@ impl Engine {
             });
         }
         // Its SUBSCRIBE was never answered: the client will ask again.
-        session.cursors.retain(Cursor::is_started);
+        if let Some(rare) = session.rare.get_mut() {
+            rare.cursors.retain(Cursor::is_started);
+        }
         if !queue_qos0 {
             let dropped = session
                 .queue

@@ -77,6 +77,8 @@ pub struct Engine {
     pub(crate) pool: BufferPool,
     pub(crate) shapes: Shapes,
     pub(crate) scratch: Vec<u8>,
+    /// The buffer that is being read, while large payloads may be referenced in it.
+    pub(crate) read_buffer: Option<Arc<[u8]>>,
     pub(crate) forwarded_scratch: Vec<u8>,
     pub(crate) writable: Vec<ConnectionKey>,
     pub(crate) outputs: VecDeque<Output>,
@@ -118,6 +120,7 @@ impl Engine {
             pool: BufferPool::default(),
             shapes: Shapes::default(),
             scratch: Vec::new(),
+            read_buffer: None,
             forwarded_scratch: Vec::new(),
             writable: Vec::new(),
             outputs: VecDeque::new(),
@@ -198,6 +201,14 @@ impl Engine {
             .get(key.slot as usize)
             .filter(|c| c.serial == key.serial)
             .map(|c| &c.outgoing)
+    }
+
+    /// Whether the engine wants to read more of a connection; not once its end is decided.
+    #[must_use]
+    pub fn is_open(&self, key: ConnectionKey) -> bool {
+        self.connections
+            .get(key.slot as usize)
+            .is_some_and(|c| c.serial == key.serial && !matches!(c.stage, Stage::Closing))
     }
 
     /// What was counted so far.
@@ -404,11 +415,11 @@ impl Engine {
                 .filter(|connection| connection.serial == key.serial)
                 .and_then(|connection| connection.live_mut());
             let Some(live) = live else { continue };
-            live.paused_by.retain(|by| *by != from);
-            if live.paused_by.is_empty() {
-                self.outputs.push_back(Output::Resume(key));
-            } else {
+            live.paused_by.make().retain(|by| *by != from);
+            if live.is_paused() {
                 self.paused.push(key);
+            } else {
+                self.outputs.push_back(Output::Resume(key));
             }
         }
     }

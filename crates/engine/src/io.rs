@@ -87,7 +87,12 @@ pub enum Input<'a> {
 #[derive(Debug)]
 pub enum Output {
     /// Write what is outgoing, then close the transport and answer [`Input::Closed`].
-    Close(ConnectionKey),
+    Close {
+        /// Which one.
+        connection: ConnectionKey,
+        /// The client said so: it sends nothing more, and waits for nothing but the end.
+        by_client: bool,
+    },
     /// Stop reading from this connection.
     Pause(ConnectionKey),
     /// Read from it again, beginning with the bytes that were not consumed.

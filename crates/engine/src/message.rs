@@ -1,6 +1,7 @@
 //! An Application Message inside the broker.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use dunlin_packet::QoS;
@@ -121,6 +122,7 @@ impl Message {
             publisher: &self.publisher,
             origin: self.origin,
             retain_version: self.retain_version,
+            read_buffer: None,
             shared: Some(Arc::clone(self)),
         }
     }
@@ -149,6 +151,8 @@ pub struct Incoming<'a> {
     pub origin: Origin,
     /// Its place among the changes of retained messages; 0 if RETAIN is not set.
     pub retain_version: u64,
+    /// The buffer that the payload stands in, if that may be referenced until the turn ends.
+    pub read_buffer: Option<Arc<[u8]>>,
     shared: Option<Arc<Message>>,
 }
 
@@ -167,6 +171,7 @@ impl<'a> Incoming<'a> {
             publisher,
             origin,
             retain_version: 0,
+            read_buffer: None,
             shared: None,
         }
     }
@@ -182,10 +187,22 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// The message on the heap, if somebody has asked for it.
+    /// Where in its read buffer the payload stands, if nobody has asked for a copy yet.
     #[must_use]
-    pub fn shared(&self) -> Option<&Arc<Message>> {
-        self.shared.as_ref()
+    pub fn in_read_buffer(&self) -> Option<(&Arc<[u8]>, Range<usize>)> {
+        if self.shared.is_some() {
+            return None;
+        }
+        let buffer = self.read_buffer.as_ref()?;
+        let from = self
+            .payload
+            .as_ptr()
+            .addr()
+            .checked_sub(buffer.as_ptr().addr())?;
+        let place = from..from + self.payload.len();
+        // Only what really is that place counts.
+        let same = std::ptr::eq(buffer.get(place.clone())?, self.payload);
+        same.then_some((buffer, place))
     }
 
     /// Seconds of its Message Expiry Interval that are left, rounded up; `None` without expiry.

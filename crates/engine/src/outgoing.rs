@@ -1,11 +1,15 @@
 //! What waits to be written to one Network Connection.
 //!
 //! Small packets are encoded into one buffer; large payloads stay where they are and are referenced
-//! at the place in the stream where they belong, so that one gathering write sends both.
+//! at the place in the stream where they belong, so that one gathering write sends both. Where they are is a
+//! message on the heap, or the buffer that they were read into, until the turn ends ([`Outgoing::release_read_buffers`]).
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::Arc;
+
+use dunlin_protocol::OnDemand;
 
 use crate::message::Message;
 
@@ -16,7 +20,7 @@ pub struct Outgoing {
     /// Bytes of `buffer` already written.
     written: usize,
     /// Payloads that belong before `buffer[at]`, in order.
-    payloads: VecDeque<Insert>,
+    payloads: OnDemand<VecDeque<Insert>>,
     /// Unwritten payload bytes.
     payload_bytes: usize,
 }
@@ -24,8 +28,28 @@ pub struct Outgoing {
 #[derive(Debug)]
 struct Insert {
     at: usize,
-    message: Arc<Message>,
+    payload: Payload,
     written: usize,
+}
+
+/// Where a referenced payload is.
+#[derive(Debug)]
+enum Payload {
+    Message(Arc<Message>),
+    /// In a buffer that bytes were read into, and that is wanted back.
+    Read(Arc<[u8]>, Range<usize>),
+    /// Copied out of such a buffer.
+    Kept(Box<[u8]>),
+}
+
+impl Payload {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Message(message) => message.payload(),
+            Self::Read(buffer, place) => buffer.get(place.clone()).unwrap_or_default(),
+            Self::Kept(bytes) => bytes,
+        }
+    }
 }
 
 /// Most slices that one gathering write takes.
@@ -74,7 +98,7 @@ impl Outgoing {
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.buffer.len() == self.written && self.payloads.is_empty()
+        self.buffer.len() == self.written && self.payload_bytes == 0
     }
 
     /// The buffer to append encoded packets to.
@@ -88,15 +112,37 @@ impl Outgoing {
 
     /// References the payload of `message` at the present end of the stream.
     pub fn push_payload(&mut self, message: &Arc<Message>) {
-        if message.payload().is_empty() {
+        self.push_insert(Payload::Message(Arc::clone(message)));
+    }
+
+    /// References a payload in the buffer that it was read into. To be followed by [`Outgoing::release_read_buffers`]
+    /// before the turn ends.
+    pub fn push_read(&mut self, buffer: &Arc<[u8]>, place: Range<usize>) {
+        self.push_insert(Payload::Read(Arc::clone(buffer), place));
+    }
+
+    fn push_insert(&mut self, payload: Payload) {
+        let bytes = payload.bytes().len();
+        if bytes == 0 {
             return;
         }
-        self.payload_bytes += message.payload().len();
-        self.payloads.push_back(Insert {
+        self.payload_bytes += bytes;
+        self.payloads.make().push_back(Insert {
             at: self.buffer.len(),
-            message: Arc::clone(message),
+            payload,
             written: 0,
         });
+    }
+
+    /// Lets go of the buffers that bytes were read into: what is left of their payloads is copied.
+    pub fn release_read_buffers(&mut self) {
+        for insert in self.payloads.get_mut().into_iter().flatten() {
+            if let Payload::Read(..) = insert.payload {
+                let left = insert.payload.bytes().get(insert.written..);
+                insert.payload = Payload::Kept(left.unwrap_or_default().into());
+                insert.written = 0;
+            }
+        }
     }
 
     /// Fills `slices` with the next unwritten bytes; returns how many were set.
@@ -114,11 +160,11 @@ impl Outgoing {
             filled += 1;
             true
         };
-        for insert in &self.payloads {
+        for insert in self.payloads.get().into_iter().flatten() {
             let head = self.buffer.get(from..insert.at).unwrap_or_default();
             let payload = insert
-                .message
-                .payload()
+                .payload
+                .bytes()
                 .get(insert.written..)
                 .unwrap_or_default();
             if !push(head) || !push(payload) {
@@ -133,35 +179,33 @@ impl Outgoing {
     /// Notes that the first `bytes` have been written. An emptied buffer goes back to the pool.
     pub fn advance(&mut self, mut bytes: usize, pool: &mut BufferPool) {
         while bytes > 0 {
-            let until = self
-                .payloads
-                .front()
-                .map_or(self.buffer.len(), |insert| insert.at);
-            let head = (until - self.written).min(bytes);
-            self.written += head;
-            bytes -= head;
-            let Some(insert) = self.payloads.front_mut() else {
+            let first = self.payloads.get_mut().and_then(VecDeque::front_mut);
+            let Some(insert) = first else {
+                self.written += bytes.min(self.buffer.len() - self.written);
                 break;
             };
+            let head = (insert.at - self.written).min(bytes);
+            self.written += head;
+            bytes -= head;
             if self.written < insert.at {
                 break;
             }
-            let left = insert.message.payload().len() - insert.written;
+            let left = insert.payload.bytes().len() - insert.written;
             let part = left.min(bytes);
             insert.written += part;
             self.payload_bytes -= part;
             bytes -= part;
             if part == left {
-                self.payloads.pop_front();
+                self.payloads.make().pop_front();
             }
         }
         if self.is_empty() {
             self.clear(pool);
         } else if self.written > 64 * 1024 && self.written * 2 > self.buffer.len() {
             self.buffer.drain(..self.written);
-            self.payloads
-                .iter_mut()
-                .for_each(|insert| insert.at -= self.written);
+            for insert in self.payloads.get_mut().into_iter().flatten() {
+                insert.at -= self.written;
+            }
             self.written = 0;
         }
     }
@@ -169,7 +213,7 @@ impl Outgoing {
     /// Forgets everything.
     pub fn clear(&mut self, pool: &mut BufferPool) {
         pool.give(std::mem::take(&mut self.buffer));
-        self.payloads = VecDeque::new();
+        self.payloads.clear();
         self.payload_bytes = 0;
         self.written = 0;
     }
@@ -236,6 +280,26 @@ mod tests {
                 drain(&mut outgoing, &mut pool, step),
                 b"head1PAYLOAD-ONETWOhead2!"
             );
+        }
+    }
+
+    #[test]
+    fn a_read_buffer_is_let_go_wherever_the_write_stopped() {
+        let read: Arc<[u8]> = Arc::from(&b"..PAYLOAD-ONE..TWO.."[..]);
+        for written in 0..24 {
+            let (mut outgoing, mut pool) = (Outgoing::default(), BufferPool::default());
+            outgoing.buffer(&mut pool).extend_from_slice(b"head1");
+            outgoing.push_read(&read, 2..13);
+            outgoing.buffer(&mut pool).extend_from_slice(b"head2");
+            outgoing.push_read(&read, 15..18);
+            let (mut seen, whole) = (Vec::new(), b"head1PAYLOAD-ONEhead2TWO");
+            seen.extend_from_slice(&whole[..written]);
+            outgoing.advance(written, &mut pool);
+            outgoing.release_read_buffers();
+            assert_eq!(Arc::strong_count(&read), 1, "after {written} bytes");
+            assert_eq!(outgoing.len(), whole.len() - written);
+            seen.extend(drain(&mut outgoing, &mut pool, 4));
+            assert_eq!(seen, whole, "after {written} bytes");
         }
     }
 

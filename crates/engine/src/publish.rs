@@ -14,7 +14,7 @@ use crate::commit::{After, Draft};
 use crate::connection::PendingAck;
 use crate::engine::Engine;
 use crate::io::{Event, Handover, ReplyTo};
-use crate::limits::QueueFull;
+use crate::limits::{PAYLOAD_BY_REFERENCE_MIN, QueueFull};
 use crate::message::{Incoming, Message};
 use crate::metrics::DropReason;
 use crate::partition::{partition_of, worker_of};
@@ -127,6 +127,12 @@ impl Engine {
         incoming.forwarded = forwarded(publish.properties, &mut scratch);
         incoming.qos = publish.qos;
         incoming.retain = publish.retain;
+        // One receiver of a large payload gets it from where it was read; several share one copy, so that slow
+        // ones do not make one each. At QoS 1 and 2 it is kept anyway.
+        let fits = publish.qos == QoS::AtMostOnce && resolved.local.len() == 1;
+        if fits && publish.payload.len() >= PAYLOAD_BY_REFERENCE_MIN {
+            incoming.read_buffer.clone_from(&self.read_buffer);
+        }
         if !publish.properties.is_empty()
             && let Some(seconds) = publish.properties.message_expiry_interval()
         {
@@ -142,12 +148,12 @@ impl Engine {
         let here = self.key_of(slot);
         let open = self.sessions.get(session as usize).and_then(|session| {
             let open = |open: &UnsafeYet| open.id == id && Some(open.connection) != here;
-            session.unsafe_yet.iter().position(open)
+            session.rare.get()?.unsafe_yet.iter().position(open)
         });
         if let Some(at) = open {
             let ticket = self.wait(slot, AckKind::Pubrec);
             if let Some(session) = self.sessions.get_mut(session as usize)
-                && let Some(open) = session.unsafe_yet.get_mut(at)
+                && let Some(open) = session.rare.make().unsafe_yet.get_mut(at)
             {
                 open.again = here.zip(ticket);
             }
@@ -216,7 +222,7 @@ impl Engine {
                 let connection = self.key_of(slot);
                 if let Some(session) = self.sessions.get_mut(key.slot as usize) {
                     match connection.filter(|_| kind == AckKind::Pubrec) {
-                        Some(connection) => session.unsafe_yet.push(UnsafeYet {
+                        Some(connection) => session.rare.make().unsafe_yet.push(UnsafeYet {
                             id,
                             connection,
                             again: None,

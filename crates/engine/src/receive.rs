@@ -17,6 +17,31 @@ use crate::record::Record;
 use crate::session::Queued;
 
 impl Engine {
+    /// As [`Engine::receive`], for the first `len` bytes of a buffer whose large payloads may be written straight from
+    /// it. The engine lets go of the buffer as soon as they are written, at the latest at [`Engine::release_read_buffers`].
+    pub fn receive_read(
+        &mut self,
+        key: ConnectionKey,
+        buffer: &Arc<[u8]>,
+        len: usize,
+        now: Timestamp,
+    ) -> usize {
+        self.read_buffer = Some(Arc::clone(buffer));
+        let consumed = self.receive(key, buffer.get(..len).unwrap_or_default(), now);
+        self.read_buffer = None;
+        consumed
+    }
+
+    /// To be called for each connection that could not write all of a turn's bytes: what it has of read buffers
+    /// is copied, so that they are free for the next turn.
+    pub fn release_read_buffers(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key.slot as usize)
+            && connection.serial == key.serial
+        {
+            connection.outgoing.release_read_buffers();
+        }
+    }
+
     /// Handles the packets at the head of `bytes`. Returns how many bytes were used up: what is
     /// left is an unfinished packet, or, after [`Output::Pause`], packets to be given again after
     /// [`Output::Resume`].
@@ -85,7 +110,7 @@ impl Engine {
             self.outputs.push_back(Output::Pause(key));
         }
         let waits = self.durable && (live.acks.len() >= WAITING_ACKS_MAX || !live.acknowledged);
-        if !live.paused_by.is_empty() || live.paused_full || waits {
+        if live.is_paused() || live.paused_full || waits {
             Reading::Paused
         } else {
             Reading::Yes
@@ -173,7 +198,8 @@ impl Engine {
                 let coordinator = message.as_ref().map(|queued| queued.coordinator);
                 if let Some(worker) = coordinator.filter(|worker| stored && *worker != self.worker)
                 {
-                    state.released_elsewhere.push((sequence, worker));
+                    let rare = state.rare.make();
+                    rare.released_elsewhere.push((sequence, worker));
                 }
                 if let Some(group) = message.and_then(|queued| queued.group) {
                     self.shared_settled(group, key, now);
@@ -247,14 +273,15 @@ impl Engine {
 
     /// The worker that coordinates the batch of a message after PUBREC.
     fn forget_released(&mut self, session: u32, sequence: u64) -> u16 {
-        let Some(state) = self.sessions.get_mut(session as usize) else {
+        let session = self.sessions.get_mut(session as usize);
+        let Some(rare) = session.and_then(|session| session.rare.get_mut()) else {
             return self.worker;
         };
-        let at = state
+        let at = rare
             .released_elsewhere
             .iter()
             .position(|(place, _)| *place == sequence);
-        at.map_or(self.worker, |at| state.released_elsewhere.swap_remove(at).1)
+        at.map_or(self.worker, |at| rare.released_elsewhere.swap_remove(at).1)
     }
 
     /// A publisher ends a QoS 2 exchange.
@@ -300,11 +327,12 @@ impl Engine {
         let Some(live) = connection.live_mut() else {
             return;
         };
-        if live.paused_by.contains(&by) {
+        let paused_by = live.paused_by.make();
+        if paused_by.contains(&by) {
             return;
         }
-        live.paused_by.push(by);
-        if live.paused_by.len() == 1 {
+        paused_by.push(by);
+        if paused_by.len() == 1 {
             self.paused.push(key);
             self.outputs.push_back(Output::Pause(key));
         }

@@ -312,17 +312,20 @@ impl Engine {
             ready: VecDeque::new(),
             live: VecDeque::new(),
         };
-        for (topic, version) in &session.recent_retained {
+        let rare = session.rare.make();
+        for (topic, version) in &rare.recent_retained {
             // What it has got is to be sent again, what is older is not.
             cursor.saw_live(topic, version.saturating_sub(1));
         }
-        session.cursors.push_back(cursor);
+        rare.cursors.push_back(cursor);
         Some(id)
     }
 
     pub(crate) fn drop_cursor(&mut self, slot: u32, filter: &str) {
-        if let Some(session) = self.sessions.get_mut(slot as usize) {
-            session.cursors.retain(|cursor| *cursor.filter != *filter);
+        if let Some(session) = self.sessions.get_mut(slot as usize)
+            && let Some(rare) = session.rare.get_mut()
+        {
+            rare.cursors.retain(|cursor| *cursor.filter != *filter);
         }
     }
 
@@ -333,9 +336,8 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(slot as usize) else {
             return;
         };
-        session
-            .cursors
-            .iter_mut()
+        let rare = session.rare.get_mut().into_iter();
+        rare.flat_map(|rare| &mut rare.cursors)
             .filter(|cursor| ids.contains(&cursor.id))
             .for_each(|cursor| cursor.started = true);
         self.pump(slot, now);
@@ -352,12 +354,15 @@ impl Engine {
             // Room first: a message that cannot be sent stays in the index.
             let free = session.queue.is_empty();
             let quota = session.outbound.may_send(sequence, 0);
-            let Some(cursor) = session.cursors.front_mut().filter(|cursor| cursor.started) else {
+            let Some(cursors) = session.rare.get_mut().map(|rare| &mut rare.cursors) else {
+                return false;
+            };
+            let Some(cursor) = cursors.front_mut().filter(|cursor| cursor.started) else {
                 return false;
             };
             let Some(message) = cursor.ready.front() else {
                 if cursor.exhausted {
-                    session.cursors.pop_front();
+                    cursors.pop_front();
                 } else if cursor.asked {
                     return false;
                 } else {
@@ -387,7 +392,8 @@ impl Engine {
             return;
         };
         let key = session.key;
-        let Some(cursor) = session.cursors.front_mut() else {
+        let first = session.rare.get_mut();
+        let Some(cursor) = first.and_then(|rare| rare.cursors.front_mut()) else {
             return;
         };
         let (id, after, worker) = (cursor.id, cursor.after.clone(), cursor.worker);
@@ -503,7 +509,9 @@ impl Engine {
         else {
             return;
         };
-        let Some(cursor) = session.cursors.iter_mut().find(|cursor| cursor.id == id) else {
+        let rare = session.rare.get_mut().into_iter();
+        let mut cursors = rare.flat_map(|rare| &mut rare.cursors);
+        let Some(cursor) = cursors.find(|cursor| cursor.id == id) else {
             return;
         };
         cursor.asked = false;

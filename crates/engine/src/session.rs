@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dunlin_packet::{PacketId, QoS};
-use dunlin_protocol::{Inbound, Outbound, Ticket, Timestamp};
+use dunlin_protocol::{Inbound, OnDemand, Outbound, Ticket, Timestamp};
 use dunlin_route::{GroupKey, SessionKey, SubscriptionIds};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -34,22 +34,28 @@ pub(crate) struct Session {
     pub(crate) queue: Queue,
     pub(crate) outbound: Outbound<Queued>,
     pub(crate) inbound: Inbound,
+    pub(crate) rare: OnDemand<Rare>,
+    /// Sequence of the next message with QoS above 0.
+    pub(crate) next_sequence: u64,
+    pub(crate) will: Option<Box<PendingWill>>,
+    /// Route generation after its last UNSUBSCRIBE: older routes may still name what is gone.
+    pub(crate) unsubscribed_at: u64,
+    /// A message was discarded since the queue was last empty.
+    pub(crate) dropping: bool,
+}
+
+/// What most Sessions do without most of the time.
+#[derive(Default)]
+pub(crate) struct Rare {
     /// QoS 2 PUBLISH packets whose effects are not safe yet; only with a store.
     pub(crate) unsafe_yet: Vec<UnsafeYet>,
     /// Messages after PUBREC whose record is in another worker's batch: place and worker.
     pub(crate) released_elsewhere: Vec<(u64, u16)>,
-    /// Sequence of the next message with QoS above 0.
-    pub(crate) next_sequence: u64,
-    pub(crate) will: Option<Box<PendingWill>>,
     /// Subscriptions whose retained messages are still being delivered.
     pub(crate) cursors: VecDeque<Cursor>,
     /// Retained messages of other workers' topics that it got live lately, with their versions: their owner
     /// may not know of them yet when the next SUBSCRIBE asks.
     pub(crate) recent_retained: VecDeque<(Arc<str>, u64)>,
-    /// Route generation after its last UNSUBSCRIBE: older routes may still name what is gone.
-    pub(crate) unsubscribed_at: u64,
-    /// A message was discarded since the queue was last empty.
-    pub(crate) dropping: bool,
 }
 
 /// A QoS 2 PUBLISH that must not be acknowledged yet.
@@ -103,52 +109,54 @@ pub(crate) struct Queued {
 /// Messages that wait for one Session, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    waiting: VecDeque<Queued>,
+    waiting: OnDemand<VecDeque<Queued>>,
     bytes: u64,
 }
 
 impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.len() == 0
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+        self.waiting.get().map_or(0, VecDeque::len)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
-        self.waiting.iter()
+        self.waiting.get().into_iter().flatten()
     }
 
     pub(crate) fn front(&self) -> Option<&Queued> {
-        self.waiting.front()
+        self.waiting.get()?.front()
     }
 
     /// Whether one more message of `bytes` stays within the bounds.
     pub(crate) fn has_room(&self, limits: &Limits, bytes: usize) -> bool {
-        let messages = limits.queue_messages_max == 0
-            || self.waiting.len() < limits.queue_messages_max as usize;
+        let messages =
+            limits.queue_messages_max == 0 || self.len() < limits.queue_messages_max as usize;
         messages
             && (limits.queue_bytes_max == 0 || self.bytes + bytes as u64 <= limits.queue_bytes_max)
     }
 
     pub(crate) fn push(&mut self, queued: Queued) {
         self.bytes += queued.message.payload().len() as u64;
-        self.waiting.push_back(queued);
+        self.waiting.make().push_back(queued);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Queued> {
-        let queued = self.waiting.pop_front()?;
+        let waiting = self.waiting.get_mut()?;
+        let queued = waiting.pop_front()?;
         self.bytes -= queued.message.payload().len() as u64;
-        if self.waiting.is_empty() && self.waiting.capacity() > 1024 {
-            self.waiting.shrink_to(64);
+        if waiting.is_empty() && waiting.capacity() > 1024 {
+            waiting.shrink_to(64);
         }
         Some(queued)
     }
 
     /// The mutant `order-swapped`: the next two messages change places.
     pub(crate) fn swap_heads(&mut self) {
-        if let [first, second, ..] = self.waiting.make_contiguous()
+        if let [first, second, ..] = self.waiting.make().make_contiguous()
             && first.qos > QoS::AtMostOnce
             && second.qos > QoS::AtMostOnce
         {
@@ -158,23 +166,20 @@ impl Queue {
 
     /// Removes all that `pick` chooses, in order.
     pub(crate) fn extract(&mut self, mut pick: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
-        let (out, keep): (Vec<_>, VecDeque<_>) = self.waiting.drain(..).fold(
-            (Vec::new(), VecDeque::new()),
-            |(mut out, mut keep), queued| {
-                if pick(&queued) {
-                    out.push(queued);
-                } else {
-                    keep.push_back(queued);
-                }
-                (out, keep)
-            },
-        );
-        self.waiting = keep;
-        self.bytes = self
-            .waiting
-            .iter()
-            .map(|queued| queued.message.payload().len() as u64)
-            .sum();
+        let Some(waiting) = self.waiting.get_mut() else {
+            return Vec::new();
+        };
+        let (mut out, mut keep) = (Vec::new(), VecDeque::new());
+        self.bytes = 0;
+        for queued in waiting.drain(..) {
+            if pick(&queued) {
+                out.push(queued);
+            } else {
+                self.bytes += queued.message.payload().len() as u64;
+                keep.push_back(queued);
+            }
+        }
+        *waiting = keep;
         out
     }
 }
@@ -194,15 +199,18 @@ impl Session {
             queue: Queue::default(),
             outbound: Outbound::default(),
             inbound: Inbound::default(),
-            unsafe_yet: Vec::new(),
-            released_elsewhere: Vec::new(),
+            rare: OnDemand::default(),
             next_sequence: 0,
             will: None,
-            cursors: VecDeque::new(),
-            recent_retained: VecDeque::new(),
             unsubscribed_at: 0,
             dropping: false,
         }
+    }
+
+    /// Whether retained messages are still being delivered.
+    #[inline]
+    pub(crate) fn has_cursors(&self) -> bool {
+        self.rare.get().is_some_and(|rare| !rare.cursors.is_empty())
     }
 
     /// Whether it outlives its connection, so that what it holds belongs into the store.

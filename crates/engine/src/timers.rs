@@ -98,7 +98,7 @@ impl Engine {
             .and_then(|connection| connection.live())
             .is_some_and(|live| {
                 let waits = !live.acknowledged || live.acks.len() >= WAITING_ACKS_MAX;
-                !live.paused_by.is_empty() || (self.durable && waits)
+                live.is_paused() || (self.durable && waits)
             })
     }
 

@@ -1,8 +1,6 @@
 //! PUBLISH for a receiver: encoded once per shape for all who get the same, or with what one receiver
 //! alone has.
 
-use std::sync::Arc;
-
 use dunlin_packet::mutant::{self, Mutant};
 use dunlin_packet::publish_wire::PublishHeader;
 use dunlin_packet::{PacketId, PropertiesBuf, Property, ProtocolVersion, QoS};
@@ -172,8 +170,10 @@ fn write_single(
     }
     header.put(connection.outgoing.buffer(pool));
     if incoming.payload.len() >= PAYLOAD_BY_REFERENCE_MIN {
-        let message = Arc::clone(incoming.share());
-        connection.outgoing.push_payload(&message);
+        match incoming.in_read_buffer() {
+            Some((buffer, place)) => connection.outgoing.push_read(buffer, place),
+            None => connection.outgoing.push_payload(incoming.share()),
+        }
     } else {
         connection
             .outgoing

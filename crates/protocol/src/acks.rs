@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use crate::on_demand::OnDemand;
+
 /// The packet that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AckKind {
@@ -41,7 +43,8 @@ impl Ticket {
 /// The waiting acknowledgements of one Network Connection; `A` is what has to be sent.
 #[derive(Debug)]
 pub struct AckQueue<A> {
-    lanes: [Lane<A>; KINDS],
+    /// Without a store nothing ever waits.
+    lanes: OnDemand<[Lane<A>; KINDS]>,
 }
 
 #[derive(Debug)]
@@ -53,10 +56,16 @@ struct Lane<A> {
 impl<A> Default for AckQueue<A> {
     fn default() -> Self {
         Self {
-            lanes: std::array::from_fn(|_| Lane {
-                first: 0,
-                waiting: VecDeque::new(),
-            }),
+            lanes: OnDemand::default(),
+        }
+    }
+}
+
+impl<A> Default for Lane<A> {
+    fn default() -> Self {
+        Self {
+            first: 0,
+            waiting: VecDeque::new(),
         }
     }
 }
@@ -67,7 +76,8 @@ impl<A> AckQueue<A> {
     #[inline]
     pub fn is_clear(&self, kind: AckKind) -> bool {
         self.lanes
-            .get(kind as usize)
+            .get()
+            .and_then(|lanes| lanes.get(kind as usize))
             .is_none_or(|lane| lane.waiting.is_empty())
     }
 
@@ -95,7 +105,7 @@ impl<A> AckQueue<A> {
 
     /// The oldest acknowledgement of this kind, once it is settled.
     pub fn pop(&mut self, kind: AckKind) -> Option<A> {
-        let lane = self.lane(kind);
+        let lane = self.lanes.get_mut()?.get_mut(kind as usize)?;
         let ready = lane.waiting.front_mut()?.take()?;
         lane.waiting.pop_front();
         lane.first += 1;
@@ -105,7 +115,8 @@ impl<A> AckQueue<A> {
     /// How many acknowledgements wait, of all kinds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.waiting.len()).sum()
+        let lanes = self.lanes.get().into_iter().flatten();
+        lanes.map(|lane| lane.waiting.len()).sum()
     }
 
     /// Whether nothing waits.
@@ -115,7 +126,7 @@ impl<A> AckQueue<A> {
     }
 
     fn lane(&mut self, kind: AckKind) -> &mut Lane<A> {
-        &mut self.lanes[kind as usize]
+        &mut self.lanes.make()[kind as usize]
     }
 }
 

@@ -7,11 +7,13 @@ use dunlin_packet::mutant::{self, Mutant};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
+use crate::on_demand::OnDemand;
+
 /// The aliases that the peer has set: alias to Topic Name.
 #[derive(Debug, Default)]
 pub struct InboundAliases {
     maximum: u16,
-    topics: Vec<Option<Arc<str>>>,
+    topics: OnDemand<Vec<Option<Arc<str>>>>,
 }
 
 /// The peer named a Topic Alias that it may not use.
@@ -37,7 +39,7 @@ impl InboundAliases {
     pub fn new(maximum: u16) -> Self {
         Self {
             maximum,
-            topics: Vec::new(),
+            topics: OnDemand::default(),
         }
     }
 
@@ -47,10 +49,11 @@ impl InboundAliases {
     /// `Invalid` outside 1 to the maximum (v5[MQTT-3.3.2-9], v5[MQTT-3.2.2-17]).
     pub fn set(&mut self, alias: u16, topic: &Arc<str>) -> Result<(), AliasError> {
         let index = self.index(alias)?;
-        if self.topics.len() <= index {
-            self.topics.resize(index + 1, None);
+        let topics = self.topics.make();
+        if topics.len() <= index {
+            topics.resize(index + 1, None);
         }
-        if let Some(slot) = self.topics.get_mut(index) {
+        if let Some(slot) = topics.get_mut(index) {
             *slot = Some(Arc::clone(topic));
         }
         Ok(())
@@ -63,8 +66,8 @@ impl InboundAliases {
     pub fn get(&self, alias: u16) -> Result<&Arc<str>, AliasError> {
         let index = self.index(alias)?;
         self.topics
-            .get(index)
-            .and_then(Option::as_ref)
+            .get()
+            .and_then(|topics| topics.get(index)?.as_ref())
             .ok_or(AliasError::Unknown { alias })
     }
 
@@ -81,7 +84,7 @@ impl InboundAliases {
 #[derive(Debug)]
 pub struct OutboundAliases {
     maximum: u16,
-    aliases: HashMap<Arc<str>, u16, FixedState>,
+    aliases: OnDemand<HashMap<Arc<str>, u16, FixedState>>,
 }
 
 /// How the next PUBLISH for a topic is to be sent.
@@ -101,7 +104,7 @@ impl OutboundAliases {
     pub fn new(maximum: u16) -> Self {
         Self {
             maximum,
-            aliases: HashMap::with_hasher(FixedState::with_seed(u64::from(maximum) ^ 0xD0)),
+            aliases: OnDemand::default(),
         }
     }
 
@@ -119,10 +122,11 @@ impl OutboundAliases {
         if self.maximum == 0 {
             return AliasUse::None;
         }
-        if let Some(&alias) = self.aliases.get(topic) {
+        let aliases = self.aliases.get();
+        if let Some(&alias) = aliases.and_then(|aliases| aliases.get(topic)) {
             return AliasUse::Known(alias);
         }
-        let used = self.aliases.len();
+        let used = aliases.map_or(0, HashMap::len);
         let maximum = if mutant::is_active(Mutant::AliasAboveMaximum) {
             u16::MAX
         } else {
@@ -136,7 +140,7 @@ impl OutboundAliases {
 
     /// Notes that a PUBLISH with `AliasUse::New(alias)` for `topic` was put on the wire.
     pub fn sent(&mut self, topic: &Arc<str>, alias: u16) {
-        self.aliases.insert(Arc::clone(topic), alias);
+        self.aliases.make().insert(Arc::clone(topic), alias);
     }
 }
 

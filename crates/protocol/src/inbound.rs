@@ -10,10 +10,12 @@
 
 use dunlin_packet::PacketId;
 
+use crate::on_demand::OnDemand;
+
 /// Open QoS 2 exchanges of a Session, and the Receive Maximum account of its connection.
 #[derive(Debug, Default)]
 pub struct Inbound {
-    held: PacketIdSet,
+    held: OnDemand<PacketIdSet>,
     /// QoS 1 and 2 PUBLISH packets whose first acknowledgement waits for a store.
     unacknowledged: u32,
     warned: bool,
@@ -34,23 +36,23 @@ impl Inbound {
     /// Whether `id` belongs to a QoS 2 exchange that PUBREL has not closed.
     #[must_use]
     pub fn is_held(&self, id: PacketId) -> bool {
-        self.held.contains(id)
+        self.held.get().is_some_and(|held| held.contains(id))
     }
 
     /// Opens a QoS 2 exchange. False if it was open already: the PUBLISH is a duplicate and its
     /// message must not be delivered again (v5[MQTT-4.3.3-10]).
     pub fn hold(&mut self, id: PacketId) -> bool {
-        self.held.insert(id)
+        self.held.make().insert(id)
     }
 
     /// Closes a QoS 2 exchange at PUBREL. False if it was not open: Reason Code 0x92 on 5.0.
     pub fn release(&mut self, id: PacketId) -> bool {
-        self.held.remove(id)
+        self.held.get_mut().is_some_and(|held| held.remove(id))
     }
 
     /// Open QoS 2 Packet Identifiers, in no particular order.
     pub fn held(&self) -> impl Iterator<Item = PacketId> + '_ {
-        self.held.iter()
+        self.held.get().into_iter().flat_map(PacketIdSet::iter)
     }
 
     /// Counts one PUBLISH whose first acknowledgement has to wait.
@@ -78,7 +80,8 @@ impl Inbound {
     }
 
     fn check(&mut self, arriving: u64, receive_maximum: u16, strict: bool) -> Overrun {
-        let open = self.held.len() as u64 + u64::from(self.unacknowledged) + arriving;
+        let held = self.held.get().map_or(0, PacketIdSet::len);
+        let open = held as u64 + u64::from(self.unacknowledged) + arriving;
         let maximum = u64::from(receive_maximum);
         if open <= maximum {
             return Overrun::Accept;

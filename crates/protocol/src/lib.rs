@@ -18,6 +18,7 @@ pub mod client;
 pub mod handshake;
 pub mod inbound;
 pub mod keep_alive;
+pub mod on_demand;
 pub mod outbound;
 pub mod time;
 
@@ -25,5 +26,6 @@ pub use acks::{AckKind, AckQueue, Ticket};
 pub use aliases::{InboundAliases, OutboundAliases};
 pub use handshake::{Refusal, ServerOffer, Terms};
 pub use inbound::{Inbound, PacketIdSet};
+pub use on_demand::OnDemand;
 pub use outbound::{InFlight, Outbound, Stage};
 pub use time::Timestamp;

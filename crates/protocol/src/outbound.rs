@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 
 use dunlin_packet::PacketId;
 
+use crate::on_demand::OnDemand;
+
 /// Sequences above the oldest one in flight that may be sent.
 const WINDOW: u64 = 65_535;
 
@@ -48,6 +50,14 @@ pub struct InFlight<M> {
 /// The in-flight window of one Session. It outlives the Network Connection.
 #[derive(Debug)]
 pub struct Outbound<M> {
+    window: OnDemand<Window<M>>,
+    quota: u32,
+    quota_bytes: u64,
+}
+
+/// What is or was in flight.
+#[derive(Debug)]
+struct Window<M> {
     /// Consecutive sequences from the oldest in flight; `None` marks one that is done or was never sent.
     slots: VecDeque<Option<InFlight<M>>>,
     /// Sequence of `slots[0]`.
@@ -60,11 +70,19 @@ pub struct Outbound<M> {
     resend_end: u64,
     /// Messages of the resend range that have been sent again or sent first on this connection.
     charged: u32,
-    quota: u32,
-    quota_bytes: u64,
 }
 
 impl<M> Default for Outbound<M> {
+    fn default() -> Self {
+        Self {
+            window: OnDemand::default(),
+            quota: 0,
+            quota_bytes: 0,
+        }
+    }
+}
+
+impl<M> Default for Window<M> {
     fn default() -> Self {
         Self {
             slots: VecDeque::new(),
@@ -74,8 +92,6 @@ impl<M> Default for Outbound<M> {
             resend_from: 0,
             resend_end: 0,
             charged: 0,
-            quota: 0,
-            quota_bytes: 0,
         }
     }
 }
@@ -119,21 +135,23 @@ impl<M> Outbound<M> {
     pub fn new_connection(&mut self, quota: u16, quota_bytes: u64) {
         self.quota = u32::from(quota);
         self.quota_bytes = quota_bytes;
-        self.resend_from = self.first;
-        self.resend_end = self.first + self.slots.len() as u64;
-        self.charged = 0;
+        if let Some(window) = self.window.get_mut() {
+            window.resend_from = window.first;
+            window.resend_end = window.first + window.slots.len() as u64;
+            window.charged = 0;
+        }
     }
 
     /// Messages in flight: sent, and not acknowledged to the end.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight
+        self.window.get().map_or(0, |window| window.in_flight)
     }
 
     /// Bytes of the messages in flight.
     #[must_use]
     pub fn in_flight_bytes(&self) -> u64 {
-        self.in_flight_bytes
+        self.window.get().map_or(0, |window| window.in_flight_bytes)
     }
 
     /// Whether a new message with `sequence` and `bytes` may be sent now.
@@ -143,18 +161,108 @@ impl<M> Outbound<M> {
     #[must_use]
     #[inline]
     pub fn may_send(&self, sequence: u64, bytes: u32) -> bool {
+        let Some(window) = self.window.get() else {
+            return self.quota > 0;
+        };
         let fits = self.quota_bytes == 0
-            || self.in_flight == 0
-            || self.in_flight_bytes + u64::from(bytes) <= self.quota_bytes;
-        self.resend_from >= self.resend_end
-            && self.charged < self.quota
+            || window.in_flight == 0
+            || window.in_flight_bytes + u64::from(bytes) <= self.quota_bytes;
+        window.resend_from >= window.resend_end
+            && window.charged < self.quota
             && fits
-            && (self.slots.is_empty() || sequence.wrapping_sub(self.first) < WINDOW)
+            && (window.slots.is_empty() || sequence.wrapping_sub(window.first) < WINDOW)
     }
 
     /// Registers a message that is being sent for the first time. The caller has asked `may_send`
     /// and passes rising sequences.
     pub fn sent(&mut self, sequence: u64, qos2: bool, bytes: u32, message: M) -> PacketId {
+        self.window.make().sent(sequence, qos2, bytes, message);
+        packet_id_of(sequence)
+    }
+
+    /// The next message to be sent again on this connection, oldest first, if the quota allows:
+    /// PUBLISH with DUP for `AwaitPuback` and `AwaitPubrec` (v5[MQTT-4.4.0-1]), PUBREL for the rest.
+    pub fn next_resend(&mut self) -> Option<&InFlight<M>> {
+        self.window.get_mut()?.next_resend(self.quota)
+    }
+
+    /// Whether messages of an earlier connection are still to be sent again.
+    #[must_use]
+    #[inline]
+    pub fn is_resending(&self) -> bool {
+        self.window
+            .get()
+            .is_some_and(|window| window.resend_from < window.resend_end)
+    }
+
+    /// PUBACK received.
+    pub fn puback(&mut self, id: PacketId) -> Acked<M> {
+        match self.window.get_mut() {
+            Some(window) => match window.find(id) {
+                Some(at) if window.stage(at) == Some(Stage::AwaitPuback) => window.finish(at),
+                _ => Acked::Unknown,
+            },
+            None => Acked::Unknown,
+        }
+    }
+
+    /// PUBREC received. With `refused` (Reason Code 0x80 or more) the exchange ends here
+    /// (v5[MQTT-4.3.3-4]).
+    pub fn pubrec(&mut self, id: PacketId, refused: bool) -> Acked<M> {
+        match self.window.get_mut() {
+            Some(window) => window.pubrec(id, refused),
+            None => Acked::Unknown,
+        }
+    }
+
+    /// PUBREL for `sequence` is being sent.
+    pub fn pubrel_sent(&mut self, sequence: u64) {
+        if let Some(window) = self.window.get_mut()
+            && let Some(slot) = window.slot_mut(sequence)
+            && slot.stage == Stage::Releasing
+        {
+            slot.stage = Stage::AwaitPubcomp;
+        }
+    }
+
+    /// PUBCOMP received.
+    pub fn pubcomp(&mut self, id: PacketId) -> Acked<M> {
+        let Some(window) = self.window.get_mut() else {
+            return Acked::Unknown;
+        };
+        match window.find(id) {
+            Some(at)
+                if matches!(
+                    window.stage(at),
+                    Some(Stage::AwaitPubcomp | Stage::Releasing)
+                ) =>
+            {
+                window.finish(at)
+            }
+            _ => Acked::Unknown,
+        }
+    }
+
+    /// Ends the exchange of `sequence` without an acknowledgement, and hands the message back.
+    pub fn abandon(&mut self, sequence: u64) -> Option<M> {
+        let window = self.window.get_mut()?;
+        let at = usize::try_from(sequence.checked_sub(window.first)?).ok()?;
+        window.slots.get(at)?.as_ref()?;
+        match window.finish(at) {
+            Acked::Done { message, .. } => message,
+            _ => None,
+        }
+    }
+
+    /// All messages in flight, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &InFlight<M>> {
+        let window = self.window.get().into_iter();
+        window.flat_map(|window| window.slots.iter().flatten())
+    }
+}
+
+impl<M> Window<M> {
+    fn sent(&mut self, sequence: u64, qos2: bool, bytes: u32, message: M) {
         if self.slots.is_empty() {
             self.first = sequence;
         }
@@ -181,19 +289,16 @@ impl<M> Outbound<M> {
         self.charged += 1;
         self.resend_from = sequence + 1;
         self.resend_end = sequence + 1;
-        packet_id_of(sequence)
     }
 
-    /// The next message to be sent again on this connection, oldest first, if the quota allows:
-    /// PUBLISH with DUP for `AwaitPuback` and `AwaitPubrec` (v5[MQTT-4.4.0-1]), PUBREL for the rest.
-    pub fn next_resend(&mut self) -> Option<&InFlight<M>> {
+    fn next_resend(&mut self, quota: u32) -> Option<&InFlight<M>> {
         while self.resend_from < self.resend_end {
             let at = usize::try_from(self.resend_from.saturating_sub(self.first)).ok()?;
             if self.resend_from < self.first || self.slots.get(at).is_none_or(Option::is_none) {
                 self.resend_from += 1;
                 continue;
             }
-            if self.charged >= self.quota {
+            if self.charged >= quota {
                 return None;
             }
             self.resend_from += 1;
@@ -203,23 +308,7 @@ impl<M> Outbound<M> {
         None
     }
 
-    /// Whether messages of an earlier connection are still to be sent again.
-    #[must_use]
-    pub fn is_resending(&self) -> bool {
-        self.resend_from < self.resend_end
-    }
-
-    /// PUBACK received.
-    pub fn puback(&mut self, id: PacketId) -> Acked<M> {
-        match self.find(id) {
-            Some(at) if self.stage(at) == Some(Stage::AwaitPuback) => self.finish(at),
-            _ => Acked::Unknown,
-        }
-    }
-
-    /// PUBREC received. With `refused` (Reason Code 0x80 or more) the exchange ends here
-    /// (v5[MQTT-4.3.3-4]).
-    pub fn pubrec(&mut self, id: PacketId, refused: bool) -> Acked<M> {
+    fn pubrec(&mut self, id: PacketId, refused: bool) -> Acked<M> {
         let Some(at) = self.find(id) else {
             return Acked::Unknown;
         };
@@ -239,40 +328,6 @@ impl<M> Outbound<M> {
             Some(Stage::Releasing | Stage::AwaitPubcomp) => Acked::AlreadyReleased { sequence },
             _ => Acked::Unknown,
         }
-    }
-
-    /// PUBREL for `sequence` is being sent.
-    pub fn pubrel_sent(&mut self, sequence: u64) {
-        if let Some(slot) = self.slot_mut(sequence)
-            && slot.stage == Stage::Releasing
-        {
-            slot.stage = Stage::AwaitPubcomp;
-        }
-    }
-
-    /// PUBCOMP received.
-    pub fn pubcomp(&mut self, id: PacketId) -> Acked<M> {
-        match self.find(id) {
-            Some(at) if matches!(self.stage(at), Some(Stage::AwaitPubcomp | Stage::Releasing)) => {
-                self.finish(at)
-            }
-            _ => Acked::Unknown,
-        }
-    }
-
-    /// Ends the exchange of `sequence` without an acknowledgement, and hands the message back.
-    pub fn abandon(&mut self, sequence: u64) -> Option<M> {
-        let at = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
-        self.slots.get(at)?.as_ref()?;
-        match self.finish(at) {
-            Acked::Done { message, .. } => message,
-            _ => None,
-        }
-    }
-
-    /// All messages in flight, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &InFlight<M>> {
-        self.slots.iter().flatten()
     }
 
     fn find(&self, id: PacketId) -> Option<usize> {

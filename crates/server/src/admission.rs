@@ -25,61 +25,78 @@ use crate::worker::Worker;
 /// Bytes that a peer may send before its CONNECT is complete, as Mosquitto's bound: a large Will fits.
 const CONNECT_BYTES_MAX: usize = 100_000;
 
-/// What a finished admission hands on.
-struct Admitted {
-    stream: Stream,
-    bytes: Vec<u8>,
-    principal: Principal,
-    /// The worker of the client's Session; `None` when any will do.
-    worker: Option<u16>,
+/// What a finished admission hands on, beside the stream.
+pub(crate) struct Admission {
+    /// What was read: the CONNECT packet, and whatever came behind it.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) principal: Principal,
+    pub(crate) listener: u16,
+    pub(crate) permit: Permit,
 }
 
-/// Serves one accepted stream to its end, here or by sending it to another worker.
+/// What a peer turned out to be.
+enum Came {
+    /// A client, and the worker of its Session; `None` when any will do.
+    Client(Principal, Option<u16>),
+    Refused(ProtocolVersion, ReasonCode, &'static str),
+    /// What it sent is no CONNECT.
+    Malformed,
+    /// It went away, or gave up.
+    Gone,
+}
+
+/// Admits an accepted stream, here or by sending it to another worker. Its connection has a task of its own, so
+/// that it does not carry the state of its admission for ever.
 pub(crate) async fn serve(
     worker: Rc<Worker>,
-    stream: Stream,
+    mut stream: Stream,
     peer: String,
     listener: u16,
     permit: Permit,
 ) {
-    // On the heap, so that a connection does not carry the state of its admission for ever.
-    let admission = Box::pin(admit(Rc::clone(&worker), stream, peer, listener));
-    let Some(admitted) = admission.await else {
+    let settings = worker.settings();
+    let Some(rules) = settings.listeners.get(usize::from(listener)) else {
         return;
     };
-    let Admitted {
-        stream,
-        bytes,
-        principal,
-        worker: owner,
-    } = admitted;
-    match owner {
-        Some(owner) if owner != worker.number => {
-            let Ok(stream) = stream.detach() else { return };
-            let moved = Moved {
-                stream,
-                bytes,
-                principal,
-                listener,
-                permit,
-            };
-            worker.post.send(owner, Mail::Connection(Box::new(moved)));
+    let mut bytes = Vec::new();
+    let coming = come_in(&worker, &mut stream, &mut bytes, rules, &peer);
+    let Ok(came) = tokio::time::timeout(settings.connect_timeout, coming).await else {
+        let text = format_args!("Client {peer} was not connected in time, closing.");
+        return worker.log.line(Kind::Notice, text);
+    };
+    let (principal, owner) = match came {
+        Came::Client(principal, owner) => (principal, owner),
+        Came::Refused(version, reason, why) => {
+            worker
+                .log
+                .line(Kind::Notice, format_args!("Client {peer} refused: {why}."));
+            return Box::pin(refuse(&mut stream, version, reason)).await;
         }
-        _ => run(worker, stream, bytes, principal, listener, permit).await,
-    }
-}
-
-/// Goes on with a connection that another worker has admitted.
-pub(crate) async fn resume(worker: Rc<Worker>, moved: Moved) {
-    let Moved {
-        stream,
+        Came::Malformed => {
+            return Box::pin(refuse_malformed(&worker, &mut stream, &bytes, &peer)).await;
+        }
+        Came::Gone => return,
+    };
+    let admission = Admission {
         bytes,
         principal,
         listener,
         permit,
-    } = moved;
-    match Stream::attach(stream) {
-        Ok(stream) => run(worker, stream, bytes, principal, listener, permit).await,
+    };
+    match owner {
+        Some(owner) if owner != worker.number => {
+            let Ok(stream) = stream.detach() else { return };
+            let moved = Moved { stream, admission };
+            worker.post.send(owner, Mail::Connection(Box::new(moved)));
+        }
+        _ => connection::begin(&worker, stream, admission),
+    }
+}
+
+/// Goes on with a connection that another worker has admitted.
+pub(crate) fn resume(worker: &Rc<Worker>, moved: Moved) {
+    match Stream::attach(moved.stream) {
+        Ok(stream) => connection::begin(worker, stream, moved.admission),
         Err(error) => worker.log.line(
             Kind::Error,
             format_args!("Error: a connection was lost between workers: {error}."),
@@ -87,133 +104,71 @@ pub(crate) async fn resume(worker: Rc<Worker>, moved: Moved) {
     }
 }
 
-async fn run(
-    worker: Rc<Worker>,
-    stream: Stream,
-    bytes: Vec<u8>,
-    principal: Principal,
-    listener: u16,
-    permit: Permit,
-) {
-    let Some(task) = connection::begin(&worker, stream, bytes, principal, listener) else {
-        return;
-    };
-    task.await;
-    drop(permit);
-}
-
-async fn admit(
-    worker: Rc<Worker>,
-    mut stream: Stream,
-    peer: String,
-    listener: u16,
-) -> Option<Admitted> {
-    let settings = worker.settings();
-    let rules = settings.listeners.get(usize::from(listener))?;
-    let mut bytes = Vec::new();
-    let coming = come_in(&worker, &mut stream, &mut bytes, rules, &peer);
-    let Ok(came) = tokio::time::timeout(settings.connect_timeout, coming).await else {
-        let text = format_args!("Client {peer} was not connected in time, closing.");
-        worker.log.line(Kind::Notice, text);
-        return None;
-    };
-    let connect = match decode_connect(&bytes, CONNECT_BYTES_MAX as u32) {
-        Ok(Decoded::Packet {
-            packet: Packet::Connect(connect),
-            ..
-        }) => connect,
-        _ => {
-            // The peer may be gone; then nobody is to be told.
-            if came.is_ok() {
-                refuse_malformed(&worker, &mut stream, &bytes, &peer).await;
-            }
-            return None;
-        }
-    };
-    match came.ok()? {
-        Some(Verdict::Admit(principal)) => {
-            let owner = owner_of(&connect, &worker);
-            Some(Admitted {
-                stream,
-                bytes,
-                principal,
-                worker: owner,
-            })
-        }
-        Some(Verdict::Refuse(reason, why)) => {
-            let version = connect.version;
-            worker
-                .log
-                .line(Kind::Notice, format_args!("Client {peer} refused: {why}."));
-            refuse(&mut stream, version, reason).await;
-            None
-        }
-        _ => None,
-    }
-}
-
-/// Reads CONNECT and asks who it is. `None` when there is no CONNECT.
+/// Reads CONNECT and asks who it is.
 async fn come_in(
     worker: &Worker,
     stream: &mut Stream,
     bytes: &mut Vec<u8>,
     rules: &ListenerSettings,
     peer: &str,
-) -> io::Result<Option<Verdict>> {
-    if !read_connect(worker, stream, bytes).await? {
-        return Ok(None);
+) -> Came {
+    let (version, owner, verdict, len) = loop {
+        match read(worker, stream, bytes).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Came::Gone,
+        }
+        match decode_connect(bytes, CONNECT_BYTES_MAX as u32) {
+            Ok(Decoded::Packet {
+                packet: Packet::Connect(connect),
+                len,
+            }) => {
+                let verdict = authenticate::check(&connect, rules, &AuthMethods::default(), peer);
+                break (connect.version, owner_of(&connect, worker), verdict, len);
+            }
+            Ok(Decoded::Incomplete { .. }) if bytes.len() < CONNECT_BYTES_MAX => {}
+            _ => return Came::Malformed,
+        }
+    };
+    let verdict = match verdict {
+        Verdict::Exchange(exchange, step) => {
+            let mut unread = bytes.split_off(len);
+            let running = (exchange, step);
+            // Rare and large.
+            let exchange =
+                authenticate::exchange(stream, &mut unread, CONNECT_BYTES_MAX, running, peer);
+            let Ok(verdict) = Box::pin(exchange).await else {
+                return Came::Gone;
+            };
+            bytes.extend_from_slice(&unread);
+            verdict
+        }
+        settled => settled,
+    };
+    match verdict {
+        Verdict::Admit(principal) => Came::Client(principal, owner),
+        Verdict::Refuse(reason, why) => Came::Refused(version, reason, why),
+        Verdict::Exchange(..) => Came::Gone,
     }
-    let methods = AuthMethods::default();
-    let (verdict, len) = match decode_connect(bytes, CONNECT_BYTES_MAX as u32) {
-        Ok(Decoded::Packet {
-            packet: Packet::Connect(connect),
-            len,
-        }) => (authenticate::check(&connect, rules, &methods, peer), len),
-        _ => return Ok(None),
-    };
-    let Verdict::Exchange(exchange, step) = verdict else {
-        return Ok(Some(verdict));
-    };
-    let mut unread = bytes.split_off(len);
-    let running = (exchange, step);
-    let verdict =
-        authenticate::exchange(stream, &mut unread, CONNECT_BYTES_MAX, running, peer).await?;
-    bytes.extend_from_slice(&unread);
-    Ok(Some(verdict))
+}
+
+/// One read, appended to `bytes`.
+async fn read(worker: &Worker, stream: &mut Stream, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut buffers = worker.read_buffers.borrow_mut();
+        let mut buffer = ReadBuf::new(buffers.free_bytes());
+        let polled = Pin::new(&mut *stream).poll_read(cx, &mut buffer);
+        polled.map_ok(|()| {
+            bytes.extend_from_slice(buffer.filled());
+            buffer.filled().len()
+        })
+    })
+    .await
 }
 
 /// An empty Client Identifier is assigned so that it belongs to whoever assigns it.
 fn owner_of(connect: &Connect<'_>, worker: &Worker) -> Option<u16> {
     let id = connect.client_id;
     (!id.is_empty()).then(|| worker_of(partition_of(id.as_bytes()), worker.count))
-}
-
-/// Reads until CONNECT is complete; false if it cannot become one.
-async fn read_connect(
-    worker: &Worker,
-    stream: &mut Stream,
-    bytes: &mut Vec<u8>,
-) -> io::Result<bool> {
-    loop {
-        let read = poll_fn(|cx| {
-            let mut shared = worker.read_buffer.borrow_mut();
-            let mut buffer = ReadBuf::new(&mut shared);
-            let polled = Pin::new(&mut *stream).poll_read(cx, &mut buffer);
-            polled.map_ok(|()| {
-                bytes.extend_from_slice(buffer.filled());
-                buffer.filled().len()
-            })
-        })
-        .await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        match decode_connect(bytes, CONNECT_BYTES_MAX as u32) {
-            Ok(Decoded::Packet { .. }) => return Ok(true),
-            Ok(Decoded::Incomplete { .. }) if bytes.len() < CONNECT_BYTES_MAX => {}
-            _ => return Ok(false),
-        }
-    }
 }
 
 /// Answers what is no acceptable CONNECT: with CONNACK where it is clear that it meant to be one.

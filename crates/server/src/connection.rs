@@ -18,6 +18,8 @@ use dunlin_transport::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::admission::Admission;
+use crate::listen::Permit;
 use crate::worker::Worker;
 
 /// How long a connection that is being closed may take to accept its last bytes.
@@ -26,17 +28,24 @@ const LAST_BYTES: Duration = Duration::from_secs(5);
 /// Unfinished packets above this size are read into a buffer of their own.
 const SHARED_UNREAD_MAX: usize = 64 * 1024;
 
-/// What the task and the worker share about one connection.
+/// What the task and the worker share about one connection. Most connections are idle most of the time, so
+/// what an idle one does not need is on the heap only while it is there.
 pub(crate) struct Io {
     pub(crate) stream: RefCell<Stream>,
-    key: Cell<ConnectionKey>,
+    worker: Rc<Worker>,
+    key: ConnectionKey,
     waker: RefCell<Option<Waker>>,
     /// Bytes of an unfinished packet, or packets kept while reading is paused.
-    unread: RefCell<Vec<u8>>,
+    unread: Cell<Option<Box<Unread>>>,
+    /// Until when the last bytes may be written.
+    last_bytes: Cell<Option<Pin<Box<Sleep>>>>,
     state: Cell<State>,
     /// The socket was full: the task waits until it is not.
     full: Cell<bool>,
+    _permit: Permit,
 }
+
+struct Unread(Vec<u8>);
 
 /// ```text
 ///   Reading ◀──▶ Paused        (the engine says so)
@@ -46,6 +55,8 @@ pub(crate) struct Io {
 enum State {
     Reading,
     Paused,
+    /// By the client: when all is written, nobody waits for anything but the end.
+    Leaving,
     Closing,
     Done,
 }
@@ -53,7 +64,7 @@ enum State {
 impl Io {
     /// Whether this is the connection that the engine means.
     pub(crate) fn is(&self, key: ConnectionKey) -> bool {
-        self.key.get() == key
+        self.key == key
     }
 
     /// Wakes the task.
@@ -76,9 +87,13 @@ impl Io {
         self.wake();
     }
 
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, by_client: bool) {
         if self.state.get() != State::Done {
-            self.state.set(State::Closing);
+            self.state.set(if by_client {
+                State::Leaving
+            } else {
+                State::Closing
+            });
             self.wake();
         }
     }
@@ -100,50 +115,50 @@ impl Io {
     }
 }
 
-/// Gives an admitted connection to the engine, CONNECT first.
-pub(crate) fn begin(
-    worker: &Rc<Worker>,
-    stream: Stream,
-    bytes: Vec<u8>,
-    principal: Principal,
-    listener: u16,
-) -> Option<ConnectionTask> {
-    let offer = Rc::clone(&worker.settings_cell())
-        .borrow()
-        .listeners
-        .get(usize::from(listener))?
-        .offer
-        .clone();
-    let key = worker.engine.borrow_mut().open(offer);
-    let io = Rc::new(Io {
-        stream: RefCell::new(stream),
-        key: Cell::new(key),
-        waker: RefCell::new(None),
-        unread: RefCell::new(Vec::new()),
-        state: Cell::new(State::Reading),
-        full: Cell::new(false),
-    });
-    worker.register(key, &io);
-    let mut bytes = bytes;
+/// Gives an admitted connection to the engine, CONNECT first, and starts its task.
+pub(crate) fn begin(worker: &Rc<Worker>, stream: Stream, admitted: Admission) {
+    let Admission {
+        mut bytes,
+        principal,
+        listener,
+        permit,
+    } = admitted;
     let Ok(Decoded::Packet {
         packet: Packet::Connect(connect),
         len,
     }) = decode_connect(&bytes, u32::MAX)
     else {
-        worker.unregister(key);
-        return None;
+        return;
     };
-    connected(worker, key, &connect, principal);
-    bytes.drain(..len);
-    let consumed = worker.receive(key, &bytes);
-    bytes.drain(..consumed.min(bytes.len()));
-    bytes.shrink_to_fit();
-    *io.unread.borrow_mut() = bytes;
-    Some(ConnectionTask {
+    let settings = worker.settings();
+    let Some(rules) = settings.listeners.get(usize::from(listener)) else {
+        return;
+    };
+    let key = worker
+        .engine
+        .borrow_mut()
+        .open(std::sync::Arc::clone(&rules.offer));
+    let io = Rc::new(Io {
+        stream: RefCell::new(stream),
         worker: Rc::clone(worker),
-        io,
-        last_bytes: None,
-    })
+        key,
+        waker: RefCell::new(None),
+        unread: Cell::new(None),
+        last_bytes: Cell::new(None),
+        state: Cell::new(State::Reading),
+        full: Cell::new(false),
+        _permit: permit,
+    });
+    worker.register(key, &io);
+    connected(worker, key, &connect, principal);
+    if bytes.len() > len {
+        bytes.drain(..len);
+        let consumed = worker.receive(key, &bytes);
+        bytes.drain(..consumed.min(bytes.len()));
+        bytes.shrink_to_fit();
+        io.keep_unread(bytes);
+    }
+    worker.spawn(ConnectionTask { io });
 }
 
 fn connected(
@@ -166,29 +181,28 @@ fn connected(
     });
 }
 
-/// The future that serves one connection to its end.
-pub(crate) struct ConnectionTask {
-    worker: Rc<Worker>,
+/// The future that serves one connection to its end. As small as can be: the runtime keeps it for every
+/// connection.
+struct ConnectionTask {
     io: Rc<Io>,
-    last_bytes: Option<Pin<Box<Sleep>>>,
 }
 
 impl Future for ConnectionTask {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        keep_waker(&this.io.waker, cx);
-        if this.io.full.get() && this.go_on_writing(cx).is_err() {
-            this.io.state.set(State::Done);
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let io = &*self.io;
+        keep_waker(&io.waker, cx);
+        if io.full.get() && io.go_on_writing(cx).is_err() {
+            io.state.set(State::Done);
         }
-        match this.io.state.get() {
-            State::Reading => this.read(cx),
+        match io.state.get() {
+            State::Reading => io.read(cx),
             State::Paused => {}
-            State::Closing => this.close(cx),
+            State::Leaving | State::Closing => io.write_last_bytes(cx),
             State::Done => {}
         }
-        if this.io.state.get() == State::Done {
+        if io.state.get() == State::Done {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -198,26 +212,32 @@ impl Future for ConnectionTask {
 
 impl Drop for ConnectionTask {
     fn drop(&mut self) {
-        let key = self.io.key.get();
-        self.worker.unregister(key);
+        self.io.worker.unregister(self.io.key);
     }
 }
 
-impl ConnectionTask {
+impl Io {
+    fn keep_unread(&self, bytes: Vec<u8>) {
+        self.unread
+            .set((!bytes.is_empty()).then(|| Box::new(Unread(bytes))));
+    }
+
     /// Reads what is there, once, and gives it to the engine.
-    fn read(&mut self, cx: &mut Context<'_>) {
-        let waiting = self.io.unread.borrow().len();
-        if waiting > 0 && self.was_resumed() {
-            // Packets that were kept while reading was paused come first.
-            let mut bytes = std::mem::take(&mut *self.io.unread.borrow_mut());
-            let consumed = self.worker.receive(self.io.key.get(), &bytes);
-            bytes.drain(..consumed.min(bytes.len()));
-            *self.io.unread.borrow_mut() = bytes;
+    fn read(&self, cx: &mut Context<'_>) {
+        // After a pause the kept bytes may hold whole packets; an unfinished one costs a look and no more.
+        if let Some(unread) = self.unread.take() {
+            let mut bytes = unread.0;
+            if self.worker.take_resumed(self.key) {
+                // Packets that were kept while reading was paused come first.
+                let consumed = self.worker.receive(self.key, &bytes);
+                bytes.drain(..consumed.min(bytes.len()));
+            }
+            self.keep_unread(bytes);
         }
-        while self.io.state.get() == State::Reading {
+        while self.state.get() == State::Reading {
             match self.read_once(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return self.io.state.set(State::Done),
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return self.state.set(State::Done),
                 Poll::Ready(Ok(filled)) if filled == usize::MAX => {
                     // There is more than the buffer holds: others first.
                     cx.waker().wake_by_ref();
@@ -225,33 +245,35 @@ impl ConnectionTask {
                 }
                 Poll::Ready(Ok(_)) => {}
             }
+            if !self.worker.engine.borrow().is_open(self.key) {
+                // The end is decided, and told at the end of the turn; there is nothing more to read.
+                return;
+            }
         }
-        if self.io.state.get() == State::Closing {
-            self.close(cx);
+        if matches!(self.state.get(), State::Leaving | State::Closing) {
+            self.write_last_bytes(cx);
         }
-    }
-
-    /// After a pause the kept bytes may hold whole packets; an unfinished one costs a look and no more.
-    fn was_resumed(&self) -> bool {
-        self.worker.take_resumed(self.io.key.get())
     }
 
     /// One read. `usize::MAX` stands for a full buffer.
-    fn read_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let key = self.io.key.get();
-        let worker = Rc::clone(&self.worker);
-        let mut shared = worker.read_buffer.borrow_mut();
-        let mut unread = self.io.unread.borrow_mut();
+    fn read_once(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut buffers = self.worker.read_buffers.borrow_mut();
+        let bytes = buffers.free_bytes();
+        let mut unread = self.unread.take().map(|unread| unread.0).unwrap_or_default();
         let head = if unread.len() <= SHARED_UNREAD_MAX {
             unread.len()
         } else {
             0
         };
-        let (front, back) = shared.split_at_mut(head);
+        let (front, back) = bytes.split_at_mut(head);
         front.copy_from_slice(unread.get(..head).unwrap_or_default());
         let mut buffer = ReadBuf::new(back);
-        match Pin::new(&mut *self.io.stream.borrow_mut()).poll_read(cx, &mut buffer) {
-            Poll::Pending => return Poll::Pending,
+        let polled = Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer);
+        match polled {
+            Poll::Pending => {
+                self.keep_unread(unread);
+                return Poll::Pending;
+            }
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => {}
         }
@@ -262,57 +284,58 @@ impl ConnectionTask {
         let full = buffer.remaining() == 0;
         if head == unread.len() {
             let total = head + filled;
-            let bytes = shared.get(..total).unwrap_or_default();
-            let consumed = worker.receive(key, bytes).min(total);
+            let shared = buffers.last();
+            let consumed = self.worker.receive_read(self.key, shared, total).min(total);
             unread.clear();
-            unread.extend_from_slice(bytes.get(consumed..).unwrap_or_default());
-            if unread.is_empty() && unread.capacity() > 0 {
-                *unread = Vec::new();
-            }
+            unread.extend_from_slice(shared.get(consumed..total).unwrap_or_default());
         } else {
             unread.extend_from_slice(back.get(..filled).unwrap_or_default());
-            let consumed = worker.receive(key, &unread).min(unread.len());
+            let consumed = self.worker.receive(self.key, &unread).min(unread.len());
             unread.drain(..consumed);
-            if unread.is_empty() {
-                *unread = Vec::new();
-            }
         }
+        self.keep_unread(unread);
         Poll::Ready(Ok(if full { usize::MAX } else { filled }))
     }
 
-    fn go_on_writing(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let written = self.worker.write(self.io.key.get(), &self.io, cx);
+    fn go_on_writing(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        let written = self.worker.write(self.key, self, cx);
         // Room in the buffer lets the engine go on: with its queue, or with reading from here.
         self.worker.wake_for_work();
         if written?.is_ready() {
-            self.io.full.set(false);
+            self.full.set(false);
         }
         Ok(())
     }
 
     /// Writes what is left, then ends.
-    fn close(&mut self, cx: &mut Context<'_>) {
-        let deadline = self
+    fn write_last_bytes(&self, cx: &mut Context<'_>) {
+        let written = self.worker.write(self.key, self, cx);
+        if matches!(written, Ok(Poll::Ready(()))) && self.state.get() == State::Leaving {
+            return self.state.set(State::Done);
+        }
+        let mut deadline = self
             .last_bytes
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_BYTES)));
+            .take()
+            .unwrap_or_else(|| Box::pin(tokio::time::sleep(LAST_BYTES)));
         let late = deadline.as_mut().poll(cx).is_ready();
-        match self.worker.write(self.io.key.get(), &self.io, cx) {
+        self.last_bytes.set(Some(deadline));
+        match written {
             Ok(Poll::Pending) if !late => {}
             Ok(Poll::Ready(())) if !late => {
                 // FIN before close, and the peer's last bytes read, so that a reset does not overtake what we said.
-                let mut stream = self.io.stream.borrow_mut();
+                let mut stream = self.stream.borrow_mut();
                 let _ = Pin::new(&mut *stream).poll_shutdown(cx);
                 let mut scrap = [0u8; 512];
                 loop {
                     let mut buffer = ReadBuf::new(&mut scrap);
                     match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
                         Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                        Poll::Ready(_) => break self.io.state.set(State::Done),
+                        Poll::Ready(_) => break self.state.set(State::Done),
                         Poll::Pending => break,
                     }
                 }
             }
-            _ => self.io.state.set(State::Done),
+            _ => self.state.set(State::Done),
         }
     }
 }

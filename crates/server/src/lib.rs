@@ -15,6 +15,7 @@ mod listen;
 mod log;
 mod mail;
 mod process;
+mod read_buffers;
 mod settings;
 mod worker;
 

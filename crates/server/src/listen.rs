@@ -108,9 +108,9 @@ pub(crate) async fn accept(worker: Rc<Worker>, share: ListenerShare) {
                     .line(Kind::Notice, format_args!("New connection from {peer}.")),
             }
         }
-        if worker.settings().nodelay {
+        if !worker.settings().nodelay {
             // A socket that is gone already says so at the first read.
-            let _ = stream.set_nodelay(true);
+            let _ = stream.set_nodelay(false);
         }
         let serving = Rc::clone(&worker);
         worker.spawn(admission::serve(serving, stream, peer, number, permit));

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use dunlin_engine::{Handover, Principal};
+use dunlin_engine::Handover;
 use dunlin_transport::Detached;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::listen::{ListenerShare, Permit};
+use crate::admission::Admission;
+use crate::listen::ListenerShare;
 use crate::settings::Settings;
 
 /// One letter.
@@ -28,11 +29,7 @@ pub(crate) enum Mail {
 /// A connection on its way between workers.
 pub(crate) struct Moved {
     pub(crate) stream: Detached,
-    /// What was read: the CONNECT packet, and whatever came behind it.
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) principal: Principal,
-    pub(crate) listener: u16,
-    pub(crate) permit: Permit,
+    pub(crate) admission: Admission,
 }
 
 pub(crate) type Mailbox = UnboundedReceiver<Mail>;

@@ -22,11 +22,9 @@ use tokio::task::LocalSet;
 use crate::connection::Io;
 use crate::log::Log;
 use crate::mail::{Mail, Mailbox, Post};
+use crate::read_buffers::ReadBuffers;
 use crate::settings::Settings;
 use crate::{admission, listen};
-
-/// Bytes read at once, for all connections of a worker.
-const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Reads after which a turn flushes, however many connections are still to be read: it bounds the
 /// memory of a turn.
@@ -58,8 +56,8 @@ pub(crate) struct Worker {
     pub(crate) post: Post,
     pub(crate) log: Log,
     pub(crate) engine: RefCell<Engine>,
-    pub(crate) read_buffer: RefCell<Box<[u8]>>,
-    settings: Rc<RefCell<Arc<Settings>>>,
+    pub(crate) read_buffers: RefCell<ReadBuffers>,
+    settings: RefCell<Arc<Settings>>,
     /// By the connection's slot.
     connections: RefCell<Vec<Option<Rc<Io>>>>,
     resumed: RefCell<Vec<ConnectionKey>>,
@@ -96,8 +94,8 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         post: parts.post,
         log: parts.log,
         engine: RefCell::new(engine),
-        read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into_boxed_slice()),
-        settings: Rc::new(RefCell::new(parts.settings)),
+        read_buffers: RefCell::new(ReadBuffers::default()),
+        settings: RefCell::new(parts.settings),
         connections: RefCell::new(Vec::new()),
         resumed: RefCell::new(Vec::new()),
         flusher: Cell::new(None),
@@ -121,10 +119,6 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
 impl Worker {
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
-    }
-
-    pub(crate) fn settings_cell(&self) -> Rc<RefCell<Arc<Settings>>> {
-        Rc::clone(&self.settings)
     }
 
     /// Starts a task of this worker.
@@ -176,12 +170,24 @@ impl Worker {
     /// Gives bytes to the engine; returns how many it has used up.
     pub(crate) fn receive(&self, key: ConnectionKey, bytes: &[u8]) -> usize {
         let now = self.now();
-        self.busy_at.set(now);
+        let consumed = self.engine.borrow_mut().receive(key, bytes, now);
+        self.received(now);
+        consumed
+    }
+
+    /// The same for the first `len` bytes of a read buffer.
+    pub(crate) fn receive_read(&self, key: ConnectionKey, buffer: &Arc<[u8]>, len: usize) -> usize {
+        let now = self.now();
         let mut engine = self.engine.borrow_mut();
-        let consumed = engine.receive(key, bytes, now);
-        let work = engine.has_work();
+        let consumed = engine.receive_read(key, buffer, len, now);
         drop(engine);
-        if work {
+        self.received(now);
+        consumed
+    }
+
+    fn received(&self, now: Timestamp) {
+        self.busy_at.set(now);
+        if self.engine.borrow().has_work() {
             self.reads.set(self.reads.get() + 1);
             if self.reads.get() >= READS_PER_TURN {
                 self.flush();
@@ -189,7 +195,6 @@ impl Worker {
                 self.wake_flusher();
             }
         }
-        consumed
     }
 
     /// Gives an input to the engine.
@@ -262,11 +267,15 @@ impl Worker {
                 };
                 if io.is_full() {
                     // Its task waits for room; a second poll would take its waker away.
+                    self.engine.borrow_mut().release_read_buffers(key);
                     continue;
                 }
                 match self.write(key, &io, &mut Context::from_waker(Waker::noop())) {
                     Ok(Poll::Ready(())) => {}
-                    Ok(Poll::Pending) => io.socket_full(),
+                    Ok(Poll::Pending) => {
+                        self.engine.borrow_mut().release_read_buffers(key);
+                        io.socket_full();
+                    }
                     Err(_) => io.fail(),
                 }
             }
@@ -306,9 +315,12 @@ impl Worker {
 
     fn carry_out(&self, output: Output, letters: &mut Vec<Vec<Handover>>, credits: &mut Vec<u32>) {
         match output {
-            Output::Close(key) => {
-                if let Some(io) = self.connection(key) {
-                    io.close();
+            Output::Close {
+                connection,
+                by_client,
+            } => {
+                if let Some(io) = self.connection(connection) {
+                    io.close(by_client);
                 }
             }
             Output::Pause(key) => {
@@ -442,6 +454,7 @@ async fn keep_time(worker: Rc<Worker>) {
             && now.millis_since(worker.busy_at.get()) >= QUIET.as_millis() as u64
         {
             worker.engine.borrow_mut().trim();
+            worker.read_buffers.borrow_mut().trim();
             worker.trimmed.set(true);
         }
     }
@@ -452,7 +465,7 @@ async fn read_mail(worker: Rc<Worker>, mut mailbox: Mailbox) {
         match mail {
             Mail::Handover { from, batch } => worker.handle(Input::Handover { from, batch }),
             Mail::Credit { from, count } => worker.handle(Input::Credit { from, count }),
-            Mail::Connection(moved) => worker.spawn(admission::resume(Rc::clone(&worker), *moved)),
+            Mail::Connection(moved) => admission::resume(&worker, *moved),
             Mail::Listen(share) => worker.spawn(listen::accept(Rc::clone(&worker), share)),
             Mail::Reload(settings) => {
                 worker.handle(Input::Reload(Arc::clone(&settings.limits)));

@@ -128,6 +128,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
     }
     socket.set_reuse_address(true).map_err(explain)?;
     socket.set_nonblocking(true).map_err(explain)?;
+    // Accepted sockets have it from here, which saves a system call for each.
+    socket.set_tcp_nodelay(true).map_err(explain)?;
     socket.bind(&address.into()).map_err(explain)?;
     socket.listen(BACKLOG).map_err(explain)?;
     let family = if address.is_ipv6() { "ipv6" } else { "ipv4" };
@@ -235,6 +237,9 @@ mod tests {
             let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
             let (stream, peer) = listener.accept().await.unwrap();
             assert!(peer.starts_with("127.0.0.1:"));
+            assert!(stream.is_nodelay().unwrap());
+            stream.set_nodelay(false).unwrap();
+            assert!(!stream.is_nodelay().unwrap());
             std::io::Write::write_all(&mut client, b"before").unwrap();
             (stream.detach().unwrap(), client)
         });

@@ -67,6 +67,17 @@ impl Stream {
         }
     }
 
+    /// Whether Nagle's algorithm is off, as it is on every accepted socket; always on a unix socket.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn is_nodelay(&self) -> io::Result<bool> {
+        match self {
+            Self::Tcp(stream) => stream.nodelay(),
+            Self::Unix(_) => Ok(true),
+        }
+    }
+
     /// Writes what is there to be written from `slices` in one system call.
     pub fn poll_write_slices(
         &mut self,

@@ -296,7 +296,9 @@ impl Cluster {
         while let Some(output) = self.engines[worker].poll_output() {
             moved = true;
             match output {
-                Output::Close(key) => {
+                Output::Close {
+                    connection: key, ..
+                } => {
                     if let Some(client) = self.client_of(worker, key)
                         && client.transport == Transport::Open
                     {
