@@ -122,6 +122,12 @@ impl Raw {
         }
     }
 
+    /// The next packet, or nothing when the broker closes the connection.
+    #[track_caller]
+    pub fn recv_or_close(&mut self) -> Option<Wire> {
+        self.next("packet or close")
+    }
+
     /// All packets until the broker closes the connection.
     #[track_caller]
     pub fn try_recv_closed(&mut self) -> Vec<Wire> {

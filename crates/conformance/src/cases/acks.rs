@@ -8,7 +8,7 @@ use super::publish_properties::{
     MAXIMUM_PACKET_SIZE, PAYLOAD_FORMAT_INDICATOR, REASON_STRING, RECEIVE_MAXIMUM,
     REQUEST_PROBLEM_INFORMATION, SESSION_EXPIRY_INTERVAL, USER_PROPERTY,
 };
-use crate::{Broker, Case, ConnectSpec, Lab, Prop, PublishSpec, Raw, Wire, case, wire};
+use crate::{Broker, Case, ConnectSpec, Lab, OwnedProp, Prop, PublishSpec, Raw, Wire, case, wire};
 
 pub(super) const PUBACK: u8 = 0x40;
 pub(super) const PUBREC: u8 = 0x50;
@@ -383,7 +383,13 @@ fn payload_format_is_not_checked_unless_asked(lab: &Lab) {
     let mut client = lab.broker().v5(&lab.unique("unchecked"));
     client.subscribe(&[(&topic, 0)]);
     client.publish(&not_text(&topic, 1));
-    assert_eq!(client.recv_publish().payload, NOT_TEXT);
+    let delivered = client.recv_publish();
+    assert_eq!(delivered.payload, NOT_TEXT);
+    assert_eq!(
+        delivered.props,
+        [OwnedProp::Byte(PAYLOAD_FORMAT_INDICATOR, 1)],
+        "what is not checked is passed on as it came"
+    );
 }
 
 fn payload_format_refused_in_puback_and_pubrec(lab: &Lab) {
@@ -445,40 +451,40 @@ fn refused_qos2_publish_is_finished(lab: &Lab) {
 }
 
 fn puback_keeps_to_the_maximum_packet_size(lab: &Lab) {
-    let broker = lab.broker_with("payload_format_check true");
-    for maximum in PACKET_SIZES {
-        let mut publisher = limited(&broker, lab, maximum);
-        publisher.send_publish(&not_text("a", 1));
-        expect_small_ack(&mut publisher, PUBACK, 0x99, maximum);
-        publisher.send_publish(&PublishSpec::new("a", b"x", 1));
-        expect_small_ack(&mut publisher, PUBACK, 0x10, maximum);
-    }
+    assert_answers_fit(lab, 1, PUBACK);
 }
 
 fn pubrec_keeps_to_the_maximum_packet_size(lab: &Lab) {
-    let broker = lab.broker_with("payload_format_check true");
-    for maximum in PACKET_SIZES {
-        let mut publisher = limited(&broker, lab, maximum);
-        publisher.send_publish(&not_text("a", 2));
-        expect_small_ack(&mut publisher, PUBREC, 0x99, maximum);
-        publisher.send_publish(&PublishSpec::new("a", b"x", 2));
-        expect_small_ack(&mut publisher, PUBREC, 0x10, maximum);
-    }
+    assert_answers_fit(lab, 2, PUBREC);
 }
 
 fn pubrel_keeps_to_the_maximum_packet_size(lab: &Lab) {
     for maximum in PACKET_SIZES {
         let mut subscriber = limited(lab.broker(), lab, maximum);
         subscriber.send(&wire::ack(PUBREC, 5, 1, None));
-        expect_small_ack(&mut subscriber, PUBREL, 0x92, maximum);
+        assert_fits(&expect_ack(&mut subscriber, PUBREL, 1, 0x92), maximum);
     }
+    // With success, for a message that fills eight bytes by its PUBLISH.
+    let broker = lab.broker_with("");
+    let mut subscriber = limited(&broker, lab, 8);
+    assert_eq!(subscriber.subscribe(&[("a", 2)]), [2]);
+    let mut publisher = broker.v5(&lab.unique("fits"));
+    publisher.publish(&PublishSpec::new("a", b"", 2));
+    let id = subscriber.recv_publish().packet_id;
+    subscriber.send(&wire::ack(PUBREC, 5, id, None));
+    assert_fits(&expect_ack(&mut subscriber, PUBREL, id, 0x00), 8);
 }
 
 fn pubcomp_keeps_to_the_maximum_packet_size(lab: &Lab) {
+    let topic = lab.unique("fits");
     for maximum in PACKET_SIZES {
         let mut publisher = limited(lab.broker(), lab, maximum);
         publisher.send(&wire::ack(PUBREL, 5, 1, None));
-        expect_small_ack(&mut publisher, PUBCOMP, 0x92, maximum);
+        assert_fits(&expect_ack(&mut publisher, PUBCOMP, 1, 0x92), maximum);
+        publisher.send_publish(&PublishSpec::new(&topic, b"x", 2));
+        assert_fits(&expect_ack(&mut publisher, PUBREC, 1, 0x10), maximum);
+        publisher.send(&wire::ack(PUBREL, 5, 1, None));
+        assert_fits(&expect_ack(&mut publisher, PUBCOMP, 1, 0x00), maximum);
     }
 }
 
@@ -599,8 +605,9 @@ pub(super) fn expect_ack(client: &mut Raw, kind: u8, packet_id: u16, reason: u8)
     ack
 }
 
-/// Maximum Packet Sizes that CONNACK fits, but not every Reason String.
-const PACKET_SIZES: [u32; 4] = [20, 24, 32, 48];
+/// Maximum Packet Sizes. An acknowledgement with its Reason Code has five bytes, and nine or more with any property:
+/// too many for the first two.
+const PACKET_SIZES: [u32; 5] = [5, 8, 12, 20, 48];
 
 #[track_caller]
 fn limited(broker: &Broker, lab: &Lab, maximum: u32) -> Raw {
@@ -612,16 +619,39 @@ fn limited(broker: &Broker, lab: &Lab, maximum: u32) -> Raw {
     })
 }
 
-/// The next packet is this acknowledgement for Packet Identifier 1, and the client accepts its size.
+/// A message that is refused, one for nobody and one for somebody are answered within each Maximum Packet Size.
 #[track_caller]
-fn expect_small_ack(client: &mut Raw, kind: u8, reason: u8, maximum: u32) {
-    let ack = expect_ack(client, kind, 1, reason);
-    let size = ack.to_bytes().len();
+fn assert_answers_fit(lab: &Lab, qos: u8, kind: u8) {
+    let broker = lab.broker_with("payload_format_check true");
+    let mut subscriber = broker.v5(&lab.unique("fits"));
+    assert_eq!(subscriber.subscribe(&[("heard", 0)]), [0]);
+    for maximum in PACKET_SIZES {
+        let mut publisher = limited(&broker, lab, maximum);
+        let answers = [
+            (not_text("heard", qos), 0x99),
+            (PublishSpec::new("unheard", b"x", qos), 0x10),
+            (PublishSpec::new("heard", b"x", qos), 0x00),
+        ];
+        for ((publish, reason), packet_id) in answers.into_iter().zip(1..) {
+            publisher.send_publish(&PublishSpec {
+                packet_id,
+                ..publish
+            });
+            let answer = expect_ack(&mut publisher, kind, packet_id, reason);
+            assert_fits(&answer, maximum);
+        }
+    }
+}
+
+/// A packet of the broker is no larger than this Maximum Packet Size, and well formed.
+#[track_caller]
+pub(super) fn assert_fits(packet: &Wire, maximum: u32) {
+    let size = packet.to_bytes().len();
     assert!(
         size <= maximum as usize,
-        "{ack:?} has {size} bytes, Maximum Packet Size is {maximum}"
+        "{packet:?} has {size} bytes, Maximum Packet Size is {maximum}"
     );
-    ack.properties();
+    packet.properties();
 }
 
 #[track_caller]

@@ -1,5 +1,6 @@
 //! CONNACK and what it announces: section 3.2 of MQTT 5.0.
 
+use super::acks::assert_fits;
 use crate::case::{Case, case};
 use crate::{Broker, ConnectSpec, Lab, Prop, PublishSpec, WillSpec, wire};
 
@@ -11,6 +12,7 @@ const MAXIMUM_QOS: u8 = 0x24;
 const RETAIN_AVAILABLE: u8 = 0x25;
 const MAXIMUM_PACKET_SIZE: u8 = 0x27;
 
+const NOT_AUTHORIZED: u8 = 0x87;
 const BAD_AUTHENTICATION_METHOD: u8 = 0x8C;
 const TOPIC_ALIAS_INVALID: u8 = 0x94;
 const PACKET_TOO_LARGE: u8 = 0x95;
@@ -66,6 +68,14 @@ pub const CASES: &[Case] = &[
     case!(
         refusal_fits_the_maximum_packet_size,
         ["v5[MQTT-3.2.2-19]", "v5[MQTT-3.2.2-20]"]
+    ),
+    case!(
+        connack_fits_the_maximum_packet_size,
+        [
+            "v5[MQTT-3.2.2-19]",
+            "v5[MQTT-3.2.2-20]",
+            "v5[MQTT-3.1.2-24]"
+        ]
     ),
     case!(connack_has_the_default_properties, ["v5[MQTT-3.1.4-5]"]),
     case!(
@@ -399,28 +409,56 @@ fn alias_without_topic_alias_maximum_is_refused(lab: &Lab) {
     raw.expect_disconnect(TOPIC_ALIAS_INVALID);
 }
 
-/// Whatever a refusal says beyond its Reason Code is left out where there is no room for it.
+/// Whatever a refusal says beyond its Reason Code is left out where there is no room for it, as in five bytes.
 fn refusal_fits_the_maximum_packet_size(lab: &Lab) {
     let id = lab.unique("connack");
     for size in [5, 6, 8, 12, 16, 24, 32, 48, 64, 200] {
-        let connect = unsupported(&id, vec![Prop::U32(MAXIMUM_PACKET_SIZE, size)]);
-        let mut raw = lab.broker().raw();
-        raw.send(&connect);
-        let packets = raw.try_recv_closed();
-        let [connack] = packets.as_slice() else {
-            panic!("awaited a CONNACK alone for Maximum Packet Size {size}, got {packets:?}");
+        let maximum = Prop::U32(MAXIMUM_PACKET_SIZE, size);
+        let forbidden = ConnectSpec {
+            will: Some(WillSpec::new("$SYS/will", b"gone")),
+            props: vec![maximum],
+            ..ConnectSpec::v5(&id)
         };
-        assert_eq!(
-            (connack.first, connack.reason(5)),
-            (0x20, BAD_AUTHENTICATION_METHOD),
-            "{connack:?}"
-        );
-        assert!(
-            connack.to_bytes().len() <= size as usize,
-            "Maximum Packet Size {size}, got {connack:?}"
-        );
+        for (connect, reason) in [
+            (unsupported(&id, vec![maximum]), BAD_AUTHENTICATION_METHOD),
+            (forbidden.to_bytes(), NOT_AUTHORIZED),
+        ] {
+            let mut raw = lab.broker().raw();
+            raw.send(&connect);
+            let packets = raw.try_recv_closed();
+            let [connack] = packets.as_slice() else {
+                panic!("awaited a CONNACK alone for Maximum Packet Size {size}, got {packets:?}");
+            };
+            assert_eq!(
+                (connack.first, connack.reason(5)),
+                (0x20, reason),
+                "{connack:?}"
+            );
+            assert_fits(connack, size);
+        }
     }
 }
+
+/// A success has 16 bytes here. Clients that accept less get it without its properties, which is 5.
+fn connack_fits_the_maximum_packet_size(lab: &Lab) {
+    let id = lab.unique("connack");
+    for size in [5, 6, 12, 15, 16, 20, 48] {
+        let raw = lab.broker().connect(&ConnectSpec {
+            props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, size)],
+            ..ConnectSpec::v5(&id)
+        });
+        assert_fits(&raw.connack, size);
+        match size {
+            5 => assert_eq!(raw.connack.to_hex(), "20 03 00 00 00"),
+            16 => assert_eq!(raw.connack.to_hex(), DEFAULT_CONNACK),
+            _ => {}
+        }
+        raw.disconnect();
+    }
+}
+
+/// With Topic Alias Maximum, Maximum Packet Size and Receive Maximum.
+const DEFAULT_CONNACK: &str = "20 0e 00 00 0b 22 00 0a 27 00 1e 84 80 21 00 14";
 
 fn connack_has_the_default_properties(lab: &Lab) {
     let mut raw = lab.broker().raw();
@@ -431,10 +469,10 @@ fn connack_has_the_default_properties(lab: &Lab) {
         }
         .to_bytes(),
     );
-    raw.expect_hex("20 0e 00 00 0b 22 00 0a 27 00 1e 84 80 21 00 14");
+    raw.expect_hex(DEFAULT_CONNACK);
     let mut raw = lab.broker().raw();
     raw.send(&ConnectSpec::v5(&lab.unique("connack")).to_bytes());
-    raw.expect_hex("20 0e 00 00 0b 22 00 0a 27 00 1e 84 80 21 00 14");
+    raw.expect_hex(DEFAULT_CONNACK);
 }
 
 fn connack_properties_follow_the_configuration(lab: &Lab) {

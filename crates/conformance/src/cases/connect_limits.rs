@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::v311_connection::assert_each_packet_keeps_alive;
 use crate::case::{Case, case};
 use crate::{ConnectSpec, Delivered, Lab, OwnedProp, Prop, PublishSpec, wire};
 
@@ -129,17 +130,7 @@ fn silent_3_1_1_client_is_closed_too(lab: &Lab) {
 }
 
 fn packets_restart_keep_alive(lab: &Lab) {
-    let id = lab.unique("keep-alive");
-    let mut raw = lab.broker().connect(&ConnectSpec {
-        keep_alive: 1,
-        ..ConnectSpec::v5(&id)
-    });
-    raw.expect_silence(Duration::from_millis(900));
-    assert!(raw.ping().is_empty());
-    raw.expect_silence(Duration::from_millis(900));
-    raw.publish(&PublishSpec::new(&id, b"x", 0));
-    raw.expect_silence(Duration::from_millis(900));
-    assert!(raw.ping().is_empty());
+    assert_each_packet_keeps_alive(lab, 5);
 }
 
 fn keep_alive_0_never_runs_out(lab: &Lab) {

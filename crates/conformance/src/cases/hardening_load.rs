@@ -195,6 +195,18 @@ fn hardening_7_qos_2_exchanges_end_with_their_sessions(lab: &Lab) {
         }
     }
     assert_grown_by_less_than(&broker, before, 16);
+    // Whoever comes back has neither the Session nor its exchanges: an identifier stands for a new message.
+    let mut subscriber = broker.v311("subscriber");
+    assert_eq!(subscriber.subscribe(&[("open", 0)]), [0]);
+    for number in [0, CLIENTS / 2, CLIENTS - 1] {
+        let mut raw = broker.connect(&kept(&format!("open-{number}")));
+        assert!(!raw.session_present());
+        raw.publish(&PublishSpec {
+            packet_id: 20,
+            ..PublishSpec::new("open", b"anew", 2)
+        });
+        assert_eq!(subscriber.recv_publish().payload, b"anew");
+    }
 }
 
 /// Mosquitto before 2.0.16 lost a Will with the wrong properties (CVE-2023-3592), and before 1.4.15 parts of a CONNECT

@@ -23,7 +23,7 @@ pub const CASES: &[Case] = &[
     ),
     case!(
         hardening_15_retained_messages_at_the_edges,
-        ["v311[MQTT-3.3.1-10]"]
+        ["v5[MQTT-3.3.1-6]"]
     ),
     case!(hardening_15_longest_intervals, []),
     case!(hardening_16_absent_is_not_empty, []),

@@ -34,17 +34,18 @@ const QOS_NOT_SUPPORTED: u8 = 0x9B;
 
 /// The cases of this module.
 pub const CASES: &[Case] = &[
-    case!(limit_max_packet_size, ["v311[MQTT-4.8.0-2]"]),
-    case!(
-        limit_max_packet_size_is_told_by_the_header,
-        ["v311[MQTT-4.8.0-2]"]
-    ),
+    case!(limit_max_packet_size, []),
+    case!(limit_max_packet_size_is_told_by_the_header, []),
     case!(limit_max_packet_size_of_none, []),
     case!(limit_message_size, []),
     case!(limit_max_topic_levels, []),
     case!(limit_max_topic_levels_by_default, []),
     case!(limit_max_subscriptions_per_client, []),
     case!(limit_max_connections, []),
+    case!(
+        limit_max_connections_is_a_transient_error,
+        ["v311[MQTT-4.8.0-2]"]
+    ),
     case!(limit_receive_maximum_strict, []),
     case!(limit_receive_maximum_lenient, []),
     case!(limit_receive_maximum_counts_open_exchanges, []),
@@ -271,6 +272,44 @@ fn limit_max_connections(lab: &Lab) {
         }
         inside.truncate(2);
     }
+}
+
+/// There is no place for a connection now: it is closed, and its CONNECT has no effect. The same CONNECT is accepted
+/// once there is a place. Whatever else runs out for a client of 3.1.1 does not end its connection.
+fn limit_max_connections_is_a_transient_error(lab: &Lab) {
+    let broker = lab.broker_with("max_connections 2");
+    let mut subscriber = connect_in_time(&broker, &ConnectSpec::v311("subscriber"));
+    let mut publisher = connect_in_time(&broker, &ConnectSpec::v311("publisher"));
+    assert_eq!(subscriber.subscribe(&[("#", 1)]), [1]);
+    let connect = ConnectSpec {
+        will: Some(WillSpec::new("will", b"of one who was never in")),
+        ..kept("third")
+    };
+    let behind = PublishSpec::new("behind", b"a CONNECT without a place", 0).to_bytes(4);
+    for number in 0..5_u8 {
+        let mut third = broker.raw().speaking(4);
+        third.send(&[connect.to_bytes(), behind.clone()].concat());
+        expect_refusal(&mut third, &[]);
+        publisher.publish(&PublishSpec::new("topic", &[number], 1));
+        let delivered = subscriber.recv_publish();
+        assert_eq!(
+            (delivered.topic.as_str(), delivered.payload.as_slice()),
+            ("topic", [number].as_slice()),
+            "the others are served as before"
+        );
+        subscriber.ack(&delivered);
+    }
+    publisher.disconnect();
+    let mut third = connect_in_time(&broker, &connect);
+    assert!(
+        !third.session_present(),
+        "a CONNECT without a place has left a Session"
+    );
+    third.publish(&PublishSpec::new("topic", b"there is a place", 1));
+    let delivered = subscriber.recv_publish();
+    assert_eq!(delivered.payload, b"there is a place");
+    subscriber.ack(&delivered);
+    assert!(subscriber.ping().is_empty());
 }
 
 fn limit_receive_maximum_strict(lab: &Lab) {
@@ -536,6 +575,26 @@ fn expect_refusal(raw: &mut Raw, reasons: &[u8]) {
         assert!(told, "refused by 0x{reason:02x}");
     }
     assert!(answers.len() <= 1, "{answers:?}");
+}
+
+/// Connected by this CONNECT as soon as there is a place for it. Until then, and that may be a moment after somebody
+/// has left, the broker closes.
+#[track_caller]
+fn connect_in_time(broker: &Broker, connect: &ConnectSpec<'_>) -> Raw {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut raw = broker.raw().speaking(connect.level);
+        raw.send(&connect.to_bytes());
+        let answer = raw.recv_or_close();
+        if let Some(connack) = answer.filter(|answer| answer.reason(connect.level) == 0) {
+            raw.connack = connack;
+            return raw;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no place for {connect:?} within {PATIENCE:?}"
+        );
+    }
 }
 
 /// A client of 3.1.1, if the broker takes it.

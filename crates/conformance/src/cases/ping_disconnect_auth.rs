@@ -2,8 +2,9 @@
 //!
 //! The exchange of enhanced authentication is in `flow_auth_errors`, Will Delay and Will Properties with the Will.
 
+use super::acks::assert_fits;
 use crate::case::{Case, case};
-use crate::{ConnectSpec, Lab, Prop, PublishSpec, Raw, WillSpec, wire};
+use crate::{ConnectSpec, Lab, Prop, PublishSpec, Raw, WillSpec, Wire, wire};
 
 const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
 const AUTHENTICATION_METHOD: u8 = 0x15;
@@ -290,14 +291,14 @@ fn disconnect_with_properties_is_taken(lab: &Lab) {
 
 /// The answers are one DISCONNECT, by the rules, and nothing else.
 #[track_caller]
-fn expect_proper_disconnect(client: &mut Raw, reason: u8) {
-    let packets = client.try_recv_closed();
+fn expect_proper_disconnect(client: &mut Raw, reason: u8) -> Wire {
+    let mut packets = client.try_recv_closed();
     assert_eq!(
         packets.len(),
         1,
         "awaited DISCONNECT 0x{reason:02x} alone, got {packets:?}"
     );
-    let disconnect = &packets[0];
+    let disconnect = packets.remove(0);
     assert_eq!(
         (disconnect.first, disconnect.reason(5)),
         (0xE0, reason),
@@ -308,6 +309,7 @@ fn expect_proper_disconnect(client: &mut Raw, reason: u8) {
         None,
         "{disconnect:?}"
     );
+    disconnect
 }
 
 fn server_disconnect_is_well_formed_and_last(lab: &Lab) {
@@ -353,20 +355,31 @@ fn server_disconnect_at_shutdown_is_well_formed_and_last(lab: &Lab) {
     expect_proper_disconnect(&mut client, 0x8B);
 }
 
+/// With its Reason Code it has three bytes, and seven or more with any property. A size below five would leave no room
+/// for the CONNACK before it.
 fn server_disconnect_keeps_to_maximum_packet_size(lab: &Lab) {
-    const SIZE: usize = 20;
-    for (hex, reason) in PROVOCATIONS {
-        let id = lab.unique("small");
-        let mut client = lab.broker().connect(&ConnectSpec {
-            props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, 20)],
-            ..ConnectSpec::v5(&id)
-        });
-        client.send_hex(hex);
-        let packets = client.try_recv_closed();
-        assert_eq!(packets.len(), 1, "{packets:?}");
-        assert_eq!((packets[0].first, packets[0].reason(5)), (0xE0, reason));
-        assert!(packets[0].to_bytes().len() <= SIZE, "{packets:?}");
+    let mut broker = lab.broker_with("");
+    for maximum in [5, 6, 8, 12, 20] {
+        let small = ConnectSpec {
+            props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, maximum)],
+            ..ConnectSpec::v5("small")
+        };
+        for (hex, reason) in PROVOCATIONS {
+            let mut client = broker.connect(&small);
+            client.send_hex(hex);
+            assert_fits(&expect_proper_disconnect(&mut client, reason), maximum);
+        }
+        let mut older = broker.connect(&small);
+        let newer = broker.connect(&small);
+        assert_fits(&expect_proper_disconnect(&mut older, 0x8E), maximum);
+        newer.disconnect();
     }
+    let mut last = broker.connect(&ConnectSpec {
+        props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, 5)],
+        ..ConnectSpec::v5("last")
+    });
+    assert!(broker.terminate().success());
+    assert_fits(&expect_proper_disconnect(&mut last, 0x8B), 5);
 }
 
 fn disconnect_ends_the_connection(lab: &Lab) {

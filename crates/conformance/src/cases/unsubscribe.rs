@@ -2,6 +2,7 @@
 //!
 //! That nothing is delivered any more is seen by a marker which the same publisher sends behind it.
 
+use super::acks::assert_fits;
 use crate::case::{Case, case};
 use crate::{ConnectSpec, Lab, Prop, PublishSpec, Raw, wire};
 
@@ -437,25 +438,29 @@ fn unsuback_code_for_an_invalid_filter_is_a_listed_one(lab: &Lab) {
     }
 }
 
+/// A Reason String could explain filters without a Subscription; there is no room for it where the codes fill the
+/// packet to the last byte.
 fn unsuback_keeps_to_maximum_packet_size(lab: &Lab) {
-    const SIZE: usize = 20;
-    let id = lab.unique("small");
-    let mut client = lab.broker().connect(&ConnectSpec {
-        props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, 20)],
-        ..ConnectSpec::v5(&id)
-    });
-    // Filters without a Subscription are what a Reason String could explain; 15 codes fill the packet.
-    for count in [1, 5, 14, 15] {
-        let filters = vec!["never"; count];
-        client.send(&wire::unsubscribe(
-            5,
-            1,
-            &[Prop::Pair(USER_PROPERTY, "k", "v")],
-            &filters,
-        ));
-        let unsuback = client.recv();
-        assert_eq!(unsuback.codes(5), vec![0x11; count]);
-        assert!(unsuback.to_bytes().len() <= SIZE, "{unsuback:?}");
+    for count in [1_u8, 5, 15] {
+        for maximum in [5 + u32::from(count), 24] {
+            let id = lab.unique("small");
+            let mut client = lab.broker().connect(&ConnectSpec {
+                props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, maximum)],
+                ..ConnectSpec::v5(&id)
+            });
+            let filters = vec!["never"; usize::from(count)];
+            let property = Prop::Pair(USER_PROPERTY, "k", "v");
+            client.send(&wire::unsubscribe(5, 1, &[property], &filters));
+            let unsuback = client.recv();
+            assert_eq!(unsuback.codes(5), vec![0x11; usize::from(count)]);
+            assert_fits(&unsuback, maximum);
+            // And one that deletes something.
+            assert_eq!(client.subscribe(&[(id.as_str(), 0)]), [0]);
+            client.send(&wire::unsubscribe(5, 2, &[property], &[id.as_str()]));
+            let unsuback = client.recv();
+            assert_eq!(unsuback.codes(5), [0x00]);
+            assert_fits(&unsuback, maximum);
+        }
     }
 }
 

@@ -210,15 +210,34 @@ fn v311_will_belongs_to_its_connection(lab: &Lab) {
     watcher.expect_nothing(1);
 }
 
+/// Where a Will would stand are a User Name and a Password that read like one. The Session has had a Will by an earlier
+/// connection.
 fn v311_no_will_is_published_without_one(lab: &Lab) {
     let (id, mut watcher) = (lab.unique("will"), Pair::new(lab, lab.broker(), 1));
-    let mut older = lab.broker().v311(&id);
-    older.publish(&PublishSpec::new(&watcher.topic, b"published", 1));
-    watcher.expect(b"published");
-    let mut newer = lab.broker().v311(&id);
+    let topic = watcher.topic.clone();
+    let will = Some(WillSpec::new(&topic, b"gone"));
+    let with_one = ConnectSpec { will, ..kept(&id) };
+    let without = ConnectSpec {
+        user: Some(topic.as_str()),
+        password: Some(b"gone"),
+        ..kept(&id)
+    };
+    lab.broker().connect(&with_one).drop_connection();
+    watcher.expect(b"gone");
+    // Its end by another connection, by a violation, and by the loss of the connection.
+    let mut older = lab.broker().connect(&without);
+    assert!(older.session_present());
+    let mut newer = lab.broker().connect(&without);
     older.expect_closed();
+    watcher.expect_nothing(1);
     newer.send_hex("00 00");
     newer.expect_closed();
+    watcher.expect_nothing(1);
+    lab.broker().connect(&without).drop_connection();
+    // A connection that follows finds the one before at its end.
+    let last = lab.broker().connect(&kept(&id));
+    watcher.expect_nothing(1);
+    last.disconnect();
     watcher.expect_nothing(1);
 }
 

@@ -295,10 +295,23 @@ fn will_of_the_last_connect_counts(lab: &Lab) {
     expect_marker(lab, &mut watcher, &id, &topic);
 }
 
+/// Where a Will would stand are a User Name and a Password that read like one. The Session has had a Will by the
+/// connection before, and this one came in time to prevent it.
 fn will_flag_0_leaves_no_will(lab: &Lab) {
     let (id, topic) = (lab.unique("will"), lab.unique("will"));
     let mut watcher = watch(lab, &topic);
-    lab.broker().v5(&id).drop_connection();
+    let mut older = lab.broker().connect(&with_delayed_will(&id, &topic, 1));
+    let newer = lab.broker().connect(&ConnectSpec {
+        clean: false,
+        will: None,
+        user: Some(topic.as_str()),
+        password: Some(b"gone"),
+        ..with_delayed_will(&id, &topic, 0)
+    });
+    assert!(newer.session_present());
+    older.try_recv_closed();
+    newer.drop_connection();
+    watcher.expect_silence(Duration::from_millis(2000));
     expect_marker(lab, &mut watcher, &id, &topic);
 }
 
