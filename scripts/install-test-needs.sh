@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: Debian's Mosquitto tools and, under target/test-needs (or
-# $DUNLIN_TEST_NEEDS), a Python environment with paho-mqtt and a Node folder with MQTT.js, both at the
-# versions pinned in crates/cli/tests/interop. Running it again does nothing that is already done.
+# Installs what the tests need beside Rust: Debian's Mosquitto tools and Valgrind and, under
+# target/test-needs (or $DUNLIN_TEST_NEEDS), a Python environment with paho-mqtt and a Node folder with
+# MQTT.js, both at the versions pinned in crates/cli/tests/interop. Running it again does nothing that is
+# already done.
 # Runs as root, or as a user who may use sudo when a Debian package is missing.
 set -euo pipefail
 
@@ -37,6 +38,7 @@ missing_packages() {
     # Debian puts the broker in /usr/sbin, which is not on every user's PATH.
     has mosquitto || [ -x /usr/sbin/mosquitto ] || echo mosquitto
     has stdbuf || echo coreutils
+    has valgrind || echo valgrind
     has python3 && python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || echo python3 python3-venv
     has node || echo nodejs
     has npm || echo npm

@@ -8,16 +8,17 @@ use anyhow::{Context, Result};
 
 use crate::arguments::Arguments;
 use crate::workspace::{cargo, root, run as run_program};
-use crate::{conformance, fuzz};
+use crate::{conformance, fuzz, instructions};
 
 /// A name, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("fmt", fmt),
     ("clippy", clippy),
     ("doc", doc),
     ("test", test),
+    ("instructions", instructions::check),
     ("deny", deny),
     ("conformance", conformance::prove_with_mutants),
     ("fuzz", fuzz_all),

@@ -15,6 +15,7 @@ mod ci;
 mod conformance;
 mod docs;
 mod fuzz;
+mod instructions;
 mod workspace;
 
 use anyhow::{Context, Result};
@@ -71,6 +72,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         arguments: "--against mosquitto --mqload PATH [--rounds 3] [--only TEXT] [--full]",
         summary: "broker CPU per message beside another broker's, in the same run",
         run: bench::run,
+    },
+    Subcommand {
+        name: "instructions",
+        arguments: "[--only ROW] [--record --why TEXT]",
+        summary: "instructions per message of the engine's traces, against their baseline",
+        run: instructions::run,
     },
 ];
 
