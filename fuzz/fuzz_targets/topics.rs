@@ -262,7 +262,7 @@ impl Retained {
     fn insert(&mut self, choices: &mut Choices<'_>) {
         let topic = name(choices);
         self.next += 1;
-        let replaced = self.index.insert(&topic, self.next);
+        let replaced = self.index.insert(topic.as_str().into(), self.next);
         assert_eq!(replaced, self.model.insert(key(&topic), self.next));
         assert_eq!(self.index.get(&topic), Some(&self.next));
         assert_eq!(self.index.len(), self.model.len());

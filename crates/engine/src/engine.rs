@@ -18,7 +18,7 @@ use crate::io::{ConnectionKey, Event, Handover, Input, Output};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::outgoing::{BufferPool, Outgoing};
-use crate::publish::{Elsewhere, Resolved};
+use crate::publish::{Elsewhere, Resolved, Resolver};
 use crate::retained::RetainedStore;
 use crate::session::Session;
 use crate::shared::{Groups, Returned};
@@ -56,6 +56,7 @@ pub struct Engine {
     pub(crate) hasher: FixedState,
     pub(crate) routes: Arc<RouteIndex>,
     pub(crate) cache: TopicCache<Rc<Resolved>>,
+    pub(crate) resolver: Resolver,
     pub(crate) limits: Arc<Limits>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
     pub(crate) connections: Slab<Connection>,
@@ -101,6 +102,7 @@ impl Engine {
             durable: setup.durable,
             routes: setup.routes,
             cache: TopicCache::new(setup.limits.route_cache_bytes_max, setup.hash_seed),
+            resolver: Resolver::default(),
             limits: setup.limits,
             authorizer: setup.authorizer,
             connections: Slab::new(),
@@ -225,6 +227,7 @@ impl Engine {
     /// Lets spare memory go; called when the worker has been quiet.
     pub fn trim(&mut self) {
         self.pool.shrink();
+        self.resolver = Resolver::default();
         self.scratch = Vec::new();
         self.forwarded_scratch = Vec::new();
         self.shapes = Shapes::default();

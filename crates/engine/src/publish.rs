@@ -8,7 +8,7 @@ use dunlin_packet::{PacketId, Properties, PropertiesBuf, Property, Publish, QoS,
 use dunlin_protocol::aliases::AliasError;
 use dunlin_protocol::inbound::Overrun;
 use dunlin_protocol::{AckKind, Timestamp};
-use dunlin_route::{GroupKey, SessionKey, Target, TopicShards};
+use dunlin_route::{GroupKey, Lookup, Route, SessionKey, Target, TopicShards};
 
 use crate::commit::{After, Draft};
 use crate::connection::PendingAck;
@@ -29,13 +29,62 @@ pub(crate) struct Resolved {
     pub(crate) generation: u64,
     pub(crate) shards: TopicShards,
     /// Sessions of this worker.
-    pub(crate) local: Arc<[Target]>,
+    pub(crate) local: Vec<Target>,
     /// Sessions of others, by worker.
-    pub(crate) remote: Box<[(u16, Arc<[Target]>)]>,
-    pub(crate) groups: Box<[GroupKey]>,
+    pub(crate) remote: Vec<(u16, Arc<[Target]>)>,
+    pub(crate) groups: Vec<GroupKey>,
+}
+
+/// The memory in which topics are resolved.
+#[derive(Default)]
+pub(crate) struct Resolver {
+    lookup: Lookup,
+    route: Route,
+    /// The last result that was not worth keeping, to be used again.
+    passing: Option<Rc<Resolved>>,
 }
 
 impl Resolved {
+    fn new(topic: &str) -> Self {
+        Self {
+            topic: topic.into(),
+            generation: 0,
+            shards: TopicShards::default(),
+            local: Vec::new(),
+            remote: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Takes over a route, as the worker `own` of so many sees it.
+    fn fill(&mut self, route: &mut Route, own: u16, workers: u16) {
+        (self.generation, self.shards) = (route.generation, route.shards);
+        self.groups.clear();
+        self.groups.reserve_exact(route.groups.len());
+        self.groups.append(&mut route.groups);
+        self.local.clear();
+        self.remote.clear();
+        if workers <= 1 {
+            self.local.reserve_exact(route.direct.len());
+            self.local.append(&mut route.direct);
+            return;
+        }
+        let mut by_worker: Vec<Vec<Target>> = vec![Vec::new(); usize::from(workers)];
+        for target in route.direct.drain(..) {
+            let worker = worker_of(target.session.partition, workers);
+            if let Some(list) = by_worker.get_mut(usize::from(worker)) {
+                list.push(target);
+            }
+        }
+        for (worker, targets) in (0u16..).zip(by_worker) {
+            if worker == own {
+                self.local = targets;
+            } else if !targets.is_empty() {
+                self.remote.push((worker, targets.into()));
+            }
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.local.is_empty() && self.remote.is_empty() && self.groups.is_empty()
     }
@@ -453,18 +502,22 @@ impl Engine {
             // Before the look: whatever is found current now knows all changes up to here.
             self.route_version = self.routes.version();
         }
-        if let Some(entry) = self.cache.get(topic.as_bytes())
+        let cached = self.cache.get(topic.as_bytes());
+        if let Some(entry) = cached
             && self.routes.generation(entry.value.shards) == entry.value.generation
         {
             self.metrics.route_cache_hits += 1;
             return Ok(Rc::clone(&entry.value));
         }
-        self.resolve_anew(topic)
+        let keep = cached.is_some() || self.cache.missed(topic.as_bytes());
+        self.resolve_anew(topic, keep)
     }
 
-    fn resolve_anew(&mut self, topic: &str) -> Result<Rc<Resolved>, TooManyLevels> {
+    #[inline(never)]
+    fn resolve_anew(&mut self, topic: &str, keep: bool) -> Result<Rc<Resolved>, TooManyLevels> {
         self.metrics.route_cache_misses += 1;
-        if topic.split('/').count() > usize::from(self.limits.topic_levels_max) {
+        let levels = topic.bytes().filter(|byte| *byte == b'/').count() + 1;
+        if levels > usize::from(self.limits.topic_levels_max) {
             return Err(TooManyLevels);
         }
         // A mutant sees no difference between `$` topics and others.
@@ -474,37 +527,30 @@ impl Engine {
         } else {
             topic
         };
-        let route = self.routes.resolve(seen);
+        let Resolver {
+            lookup,
+            route,
+            passing,
+        } = &mut self.resolver;
+        self.routes.resolve_into(seen, lookup, route);
         let bytes = route.heap_bytes();
-        let mut by_worker: Vec<Vec<Target>> = vec![Vec::new(); usize::from(self.workers)];
-        for target in route.direct.into_vec() {
-            let worker = worker_of(target.session.partition, self.workers);
-            if let Some(list) = by_worker.get_mut(usize::from(worker)) {
-                list.push(target);
+        // A result that passes is forgotten with its message; whoever still has the last one keeps it.
+        let mut resolved = passing
+            .take_if(|passing| !keep && Rc::strong_count(passing) == 1)
+            .unwrap_or_else(|| Rc::new(Resolved::new(topic)));
+        if let Some(own) = Rc::get_mut(&mut resolved) {
+            if *own.topic != *topic {
+                own.topic = topic.into();
             }
+            own.fill(route, self.worker, self.workers);
         }
-        let mut local = Vec::new();
-        let mut remote = Vec::new();
-        for (worker, targets) in (0u16..).zip(by_worker) {
-            if worker == self.worker {
-                local = targets;
-            } else if !targets.is_empty() {
-                remote.push((worker, targets.into()));
-            }
+        if keep {
+            let bytes = bytes + topic.len() + size_of::<Resolved>();
+            self.cache
+                .insert(Arc::clone(&resolved.topic), Rc::clone(&resolved), bytes);
+        } else {
+            *passing = Some(Rc::clone(&resolved));
         }
-        let resolved = Rc::new(Resolved {
-            topic: topic.into(),
-            generation: route.generation,
-            shards: route.shards,
-            local: local.into(),
-            remote: remote.into_boxed_slice(),
-            groups: route.groups,
-        });
-        self.cache.insert(
-            topic.as_bytes(),
-            Rc::clone(&resolved),
-            bytes + topic.len() + size_of::<Resolved>(),
-        );
         Ok(resolved)
     }
 

@@ -110,7 +110,7 @@ impl RetainedStore {
             }
             self.index.remove(topic)
         } else {
-            self.index.insert(topic, Arc::clone(message))
+            self.index.insert(Arc::clone(topic), Arc::clone(message))
         };
         if let Some(at) = old.as_ref().and_then(|old| old.expires_at) {
             self.expiring.remove(&(at, Arc::clone(topic)));

@@ -91,7 +91,7 @@ fn retained_matching(bencher: Bencher<'_, '_>, filter: &str) {
     let mut index = RetainedIndex::new();
     for site in 0..5000_u32 {
         for machine in ["mill", "oven", "press", "saw"] {
-            index.insert(&format!("site/{site}/{machine}/temp"), site);
+            index.insert(format!("site/{site}/{machine}/temp").into(), site);
         }
     }
     let matching = index.matching(filter, None).count();
@@ -138,7 +138,7 @@ fn filled_cache() -> TopicCache<Route> {
     for topic in topics(PLANT) {
         let route = index(PLANT).resolve(&topic);
         let bytes = route.heap_bytes();
-        cache.insert(topic.as_bytes(), route, bytes);
+        cache.insert(topic.as_str().into(), route, bytes);
     }
     cache
 }

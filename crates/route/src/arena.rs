@@ -24,11 +24,41 @@ pub(crate) struct Node {
     pub(crate) plus: u32,
     /// The child for level `#`, or [`NONE`].
     pub(crate) hash: u32,
-    /// How many children have a level of plain text.
-    pub(crate) literals: u32,
+    /// The children whose level is plain text.
+    pub(crate) literals: Literals,
     /// This node's level; empty for the root and wildcards.
     pub(crate) label: Label,
     pub(crate) subscribers: Subscribers,
+}
+
+/// How many children with a level of plain text there are; or which one, if there was never another.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Literals(u32);
+
+impl Literals {
+    /// Set: the rest is the id of the only child.
+    const ONLY: u32 = 1 << 31;
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The only child, if it is known.
+    pub(crate) fn only(self) -> Option<u32> {
+        (self.0 & Self::ONLY != 0).then_some(self.0 & !Self::ONLY)
+    }
+
+    pub(crate) fn add(&mut self, id: u32) {
+        self.0 = match self.only() {
+            Some(_) => 2,
+            None if self.0 == 0 && id & Self::ONLY == 0 => id | Self::ONLY,
+            None => self.0 + 1,
+        };
+    }
+
+    pub(crate) fn remove(&mut self) {
+        self.0 = if self.only().is_some() { 0 } else { self.0 - 1 };
+    }
 }
 
 impl Node {
@@ -37,7 +67,7 @@ impl Node {
             parent,
             plus: NONE,
             hash: NONE,
-            literals: 0,
+            literals: Literals::default(),
             label,
             subscribers: Subscribers::Nobody,
         }
@@ -45,7 +75,10 @@ impl Node {
 
     /// Whether nothing needs this node.
     pub(crate) fn is_idle(&self) -> bool {
-        self.plus == NONE && self.hash == NONE && self.literals == 0 && self.subscribers.is_empty()
+        self.plus == NONE
+            && self.hash == NONE
+            && self.literals.is_empty()
+            && self.subscribers.is_empty()
     }
 }
 
@@ -177,6 +210,23 @@ fn slot_of(id: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_only_child_is_known_until_there_is_another() {
+        let mut literals = Literals::default();
+        assert!(literals.is_empty() && literals.only().is_none());
+        literals.add(7);
+        assert_eq!(literals.only(), Some(7));
+        literals.add(9);
+        literals.remove();
+        // Which one is left is not known.
+        assert!(!literals.is_empty() && literals.only().is_none());
+        literals.remove();
+        assert!(literals.is_empty());
+        literals.add(3);
+        literals.remove();
+        assert!(literals.is_empty() && literals.only().is_none());
+    }
 
     #[test]
     fn a_node_fills_one_cache_line() {

@@ -5,6 +5,7 @@
 //! Whether a value is still true is for the caller to check.
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -12,11 +13,14 @@ use hashbrown::HashTable;
 /// Counted per entry on top of its own size: its place in the hash table, and the allocator's share.
 const OVERHEAD_BYTES: usize = 32;
 
+/// Bytes of the cache per place in the memory of misses.
+const BYTES_PER_MISS: usize = 128;
+
 /// One Topic Name with what it resolved to.
 pub struct Entry<T> {
     /// What was inserted.
     pub value: T,
-    topic: Box<[u8]>,
+    topic: Arc<str>,
     hash: u64,
     charge_bytes: usize,
     /// Looked up since the hand last passed.
@@ -33,6 +37,8 @@ pub struct TopicCache<T> {
     hand: usize,
     bytes: usize,
     bytes_max: usize,
+    /// A few bits of the hash of the last topic that was missed at each place; see [`TopicCache::missed`].
+    misses: Box<[u8]>,
     state: FixedState,
 }
 
@@ -45,6 +51,7 @@ impl<T> TopicCache<T> {
             hand: 0,
             bytes: 0,
             bytes_max,
+            misses: vec![0; (bytes_max / BYTES_PER_MISS).next_power_of_two()].into(),
             state: FixedState::with_seed(hash_seed),
         }
     }
@@ -58,11 +65,23 @@ impl<T> TopicCache<T> {
         Some(&*entry)
     }
 
+    /// Notes that a Topic Name was not here, and says whether it is worth keeping: it was missed before, and lately.
+    /// Topics that are used once would cost more to keep than to resolve.
+    pub fn missed(&mut self, topic: &[u8]) -> bool {
+        let hash = self.hash(topic);
+        let at = hash as usize & (self.misses.len() - 1);
+        // 0 stands for none.
+        let bits = (hash >> 56) as u8 | 1;
+        self.misses
+            .get_mut(at)
+            .is_some_and(|place| std::mem::replace(place, bits) == bits)
+    }
+
     /// Remembers a value in place of any earlier one. `extra_bytes` is what the value holds on the heap. A value that
     /// is larger than the whole cache is not kept.
-    pub fn insert(&mut self, topic: &[u8], value: T, extra_bytes: usize) {
-        let hash = self.hash(topic);
-        if let Some(at) = self.position(hash, topic) {
+    pub fn insert(&mut self, topic: Arc<str>, value: T, extra_bytes: usize) {
+        let hash = self.hash(topic.as_bytes());
+        if let Some(at) = self.position(hash, topic.as_bytes()) {
             self.remove_at(at);
         }
         let charge_bytes =
@@ -76,7 +95,7 @@ impl<T> TopicCache<T> {
         let at = self.entries.len() as u32;
         self.entries.push(Entry {
             value,
-            topic: topic.into(),
+            topic,
             hash,
             charge_bytes,
             used: false,
@@ -123,7 +142,7 @@ impl<T> TopicCache<T> {
             .find(hash, |&at| {
                 self.entries
                     .get(at as usize)
-                    .is_some_and(|entry| *entry.topic == *topic)
+                    .is_some_and(|entry| *entry.topic.as_bytes() == *topic)
             })
             .map(|&at| at as usize)
     }
@@ -191,20 +210,30 @@ mod tests {
         TopicCache::new(CHARGE * count, 1)
     }
 
-    fn topic(n: u32) -> [u8; 4] {
-        n.to_be_bytes()
+    fn topic(n: u32) -> Arc<str> {
+        format!("{n:04x}").into()
     }
 
     fn value(cache: &mut TopicCache<u32>, n: u32) -> Option<u32> {
-        cache.get(&topic(n)).map(|entry| entry.value)
+        cache.get(topic(n).as_bytes()).map(|entry| entry.value)
+    }
+
+    #[test]
+    fn a_topic_that_is_missed_again_is_worth_keeping() {
+        let mut cache = cache(10_000);
+        assert!(!cache.missed(b"often"));
+        assert!(cache.missed(b"often"));
+        let once = (0..10_000u32).filter(|n| cache.missed(&n.to_be_bytes()));
+        // Chance lets a few in.
+        assert!(once.count() < 200);
     }
 
     #[test]
     fn remembers_and_replaces() {
         let mut cache = cache(10);
         assert_eq!(value(&mut cache, 1), None);
-        cache.insert(&topic(1), 10, 0);
-        cache.insert(&topic(1), 11, 0);
+        cache.insert(topic(1), 10, 0);
+        cache.insert(topic(1), 11, 0);
         assert_eq!(value(&mut cache, 1), Some(11));
         assert_eq!((cache.len(), cache.bytes()), (1, CHARGE));
         cache.clear();
@@ -216,13 +245,13 @@ mod tests {
     fn topics_in_use_outlive_a_flood() {
         let mut cache = cache(100);
         for n in 0..50 {
-            cache.insert(&topic(n), n, 0);
+            cache.insert(topic(n), n, 0);
         }
         for flood in 1000..20_000 {
             for n in (0..50).filter(|n| (n + flood) % 7 == 0) {
                 assert_eq!(value(&mut cache, n), Some(n), "flood at {flood}");
             }
-            cache.insert(&topic(flood), flood, 0);
+            cache.insert(topic(flood), flood, 0);
         }
         assert_eq!(cache.len(), 100);
     }
@@ -230,15 +259,15 @@ mod tests {
     #[test]
     fn a_value_too_large_is_not_kept_and_ends_the_earlier_one() {
         let mut cache = cache(2);
-        cache.insert(&topic(1), 1, 0);
-        cache.insert(&topic(2), 2, 0);
-        cache.insert(&topic(1), 3, 2 * CHARGE);
+        cache.insert(topic(1), 1, 0);
+        cache.insert(topic(2), 2, 0);
+        cache.insert(topic(1), 3, 2 * CHARGE);
         assert_eq!(value(&mut cache, 1), None);
         assert_eq!(value(&mut cache, 2), Some(2));
-        cache.insert(&topic(3), 3, usize::MAX);
+        cache.insert(topic(3), 3, usize::MAX);
         assert_eq!(value(&mut cache, 3), None);
         // A large one that fits makes room for itself.
-        cache.insert(&topic(4), 4, CHARGE);
+        cache.insert(topic(4), 4, CHARGE);
         assert_eq!(value(&mut cache, 4), Some(4));
         assert_eq!((cache.len(), cache.bytes()), (1, 2 * CHARGE));
     }

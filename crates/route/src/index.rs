@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::generations::{Generations, TopicShards};
 use crate::keys::{Grant, GroupKey, SessionKey};
-use crate::resolve::{Found, Route};
+use crate::resolve::{Lookup, Route};
 use crate::trie::Trie;
 
 /// All Subscriptions of the broker, shared by its workers.
@@ -86,12 +86,19 @@ impl RouteIndex {
 
     /// All that match a Topic Name, by partition, then slot; the overlapping Subscriptions of one Session merged.
     pub fn resolve(&self, topic: &str) -> Route {
-        let shards = self.topic_shards(topic);
+        let mut route = Route::default();
+        self.resolve_into(topic, &mut Lookup::default(), &mut route);
+        route
+    }
+
+    /// The same in memory that is there already.
+    pub fn resolve_into(&self, topic: &str, lookup: &mut Lookup, route: &mut Route) {
+        route.shards = self.topic_shards(topic);
         // First the generation, then the trie: a change in between makes the Route look older than it is, never newer.
-        let generation = self.generation(shards);
-        let mut found = Found::default();
-        self.read().collect(topic, &mut found);
-        found.into_route(generation, shards)
+        route.generation = self.generation(route.shards);
+        lookup.clear();
+        self.read().collect(topic, lookup);
+        lookup.put_into(route);
     }
 
     /// The current generation. As long as it does not change, neither does what the Topic Name resolves to.

@@ -32,5 +32,5 @@ pub use generations::TopicShards;
 pub use index::RouteIndex;
 pub use keys::{Grant, GroupKey, SessionKey};
 pub use matches::filter_matches;
-pub use resolve::{Merged, Route, SubscriptionIds, Target};
+pub use resolve::{Lookup, Merged, Route, SubscriptionIds, Target};
 pub use retained::{Matching, RetainedIndex, RetainedIter};

@@ -7,16 +7,16 @@ use crate::generations::TopicShards;
 use crate::keys::{Grant, GroupKey, SessionKey};
 
 /// Where messages of one Topic Name go, until its generation moves.
-#[derive(Clone, Eq, PartialEq, Debug)]
+#[derive(Clone, Default, Eq, PartialEq, Debug)]
 pub struct Route {
     /// Read before the look-up: current as long as [`crate::RouteIndex::generation`] of `shards` returns the same.
     pub generation: u64,
     /// The counters that this Topic Name depends on.
     pub shards: TopicShards,
     /// The Sessions, sorted by partition, then slot; each once.
-    pub direct: Box<[Target]>,
+    pub direct: Vec<Target>,
     /// The Shared Subscriptions, sorted by partition, then slot; each once.
-    pub groups: Box<[GroupKey]>,
+    pub groups: Vec<GroupKey>,
 }
 
 impl Route {
@@ -113,35 +113,65 @@ impl FromIterator<u32> for SubscriptionIds {
     }
 }
 
-/// What the trie found, in the order of discovery; a Session stands here once per Subscription.
+/// The working memory of look-ups, to be used again and again.
 #[derive(Default)]
-pub(crate) struct Found {
+pub struct Lookup {
+    /// What the trie found, in the order of discovery; a Session stands here once per Subscription.
     pub(crate) direct: Vec<(SessionKey, Grant)>,
     pub(crate) groups: Vec<GroupKey>,
+    /// The levels of the Topic Name, as far as they were needed.
+    pub(crate) levels: Vec<Level>,
+    /// Nodes to be visited, and the level that is to be looked for there.
+    pub(crate) pending: Vec<(u32, usize)>,
 }
 
-impl Found {
-    pub(crate) fn into_route(mut self, generation: u64, shards: TopicShards) -> Route {
+/// One level of a Topic Name: where its text stands, and its hash.
+#[derive(Clone, Copy)]
+pub(crate) struct Level {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) hash: u64,
+}
+
+impl Lookup {
+    pub(crate) fn clear(&mut self) {
+        self.direct.clear();
+        self.groups.clear();
+        self.levels.clear();
+        self.pending.clear();
+    }
+
+    /// Sorts and merges what was found into `route`.
+    pub(crate) fn put_into(&mut self, route: &mut Route) {
         // Stable, so that a Session's Subscriptions keep the order of discovery.
         self.direct.sort_by_key(|(session, _)| *session);
         self.groups
             .sort_unstable_by_key(|group| (group.partition, group.slot));
         self.groups.dedup();
-        Route {
-            generation,
-            shards,
-            direct: self
-                .direct
-                .chunk_by(|(one, _), (other, _)| one == other)
-                .filter_map(target)
-                .collect(),
-            groups: self.groups.into_boxed_slice(),
-        }
+        route.direct.clear();
+        let subscriptions = self.direct.chunk_by(|(one, _), (other, _)| one == other);
+        route.direct.extend(subscriptions.filter_map(target));
+        route.groups.clear();
+        route.groups.extend_from_slice(&self.groups);
     }
 }
 
 /// All Subscriptions of one Session as a target.
 fn target(subscriptions: &[(SessionKey, Grant)]) -> Option<Target> {
+    if let [(session, grant)] = subscriptions
+        && !grant.no_local
+    {
+        // Nearly always.
+        return Some(Target {
+            session: *session,
+            merged: Merged {
+                qos: grant.qos,
+                retain_as_published: grant.retain_as_published,
+                subscription_ids: SubscriptionIds(Ids::Few([grant.subscription_id, 0])),
+            },
+            for_publisher: None,
+        });
+    }
     let (session, _) = *subscriptions.first()?;
     let grants = || subscriptions.iter().map(|(_, grant)| grant);
     // v5[MQTT-3.8.3-3]
@@ -254,17 +284,17 @@ mod tests {
 
     #[test]
     fn routes_are_sorted() {
-        let mut found = Found::default();
+        let mut found = Lookup::default();
         let group = |partition, slot| GroupKey { partition, slot };
         for (partition, slot) in [(2, 1), (1, 9), (2, 0), (1, 9)] {
             found.direct.push((session(partition, slot), grant(0, 0)));
             found.groups.push(group(partition, slot));
         }
-        let route = found.into_route(5, TopicShards::default());
+        let mut route = Route::default();
+        found.put_into(&mut route);
         let sessions: Vec<SessionKey> = route.direct.iter().map(|target| target.session).collect();
         assert_eq!(sessions, [session(1, 9), session(2, 0), session(2, 1)]);
         assert_eq!(*route.groups, [group(1, 9), group(2, 0), group(2, 1)]);
-        assert_eq!(route.generation, 5);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::btree_map::{self, BTreeMap};
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// Topic Names, each with a value; for retained messages.
 pub struct RetainedIndex<V> {
@@ -21,8 +22,8 @@ impl<V> RetainedIndex<V> {
         }
     }
 
-    /// Sets the value of a Topic Name; returns the earlier one.
-    pub fn insert(&mut self, topic: &str, value: V) -> Option<V> {
+    /// Sets the value of a Topic Name; returns the earlier one. The name is shared, not copied.
+    pub fn insert(&mut self, topic: Arc<str>, value: V) -> Option<V> {
         // A value that is replaced needs no new key.
         if let Some(held) = self
             .topics
@@ -30,7 +31,7 @@ impl<V> RetainedIndex<V> {
         {
             return Some(std::mem::replace(held, value));
         }
-        self.topics.insert(Topic(topic.into()), value)
+        self.topics.insert(Topic(topic), value)
     }
 
     /// Removes a Topic Name; returns its value.
@@ -162,12 +163,14 @@ fn judge(levels: &[&str], topic: &str, target: &mut Vec<u8>) -> Verdict {
             // The topic has ended: those below it come next.
             return seek(topic, ahead, true, target);
         };
-        let name = rest.split('/').next().unwrap_or(rest);
+        let rest = rest.as_bytes();
+        let len = rest.iter().position(|byte| *byte == b'/');
+        let name = rest.get(..len.unwrap_or(rest.len())).unwrap_or(rest);
         let end = start + name.len();
         if level == "+" {
             last_plus = Some(end);
         } else {
-            match name.as_bytes().cmp(level.as_bytes()) {
+            match name.cmp(level.as_bytes()) {
                 Ordering::Equal => {}
                 Ordering::Less => {
                     return seek(topic.get(..start).unwrap_or(topic), ahead, false, target);
@@ -220,7 +223,7 @@ fn push_least(levels: &[&str], below: bool, target: &mut Vec<u8>) {
 
 /// A key of the index.
 #[derive(Eq, PartialEq)]
-struct Topic(Box<str>);
+struct Topic(Arc<str>);
 
 impl Ord for Topic {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -308,7 +311,7 @@ mod tests {
     fn index(topics: &[&str]) -> RetainedIndex<usize> {
         let mut index = RetainedIndex::new();
         for (at, topic) in topics.iter().enumerate() {
-            index.insert(topic, at);
+            index.insert((*topic).into(), at);
         }
         index
     }
@@ -333,7 +336,7 @@ mod tests {
     #[test]
     fn replaces_and_removes() {
         let mut index = index(&["a", "b"]);
-        assert_eq!(index.insert("a", 7), Some(0));
+        assert_eq!(index.insert("a".into(), 7), Some(0));
         assert_eq!(index.get("a"), Some(&7));
         assert_eq!(index.remove("a"), Some(7));
         assert_eq!(index.remove("a"), None);
@@ -388,7 +391,7 @@ mod tests {
         let mut index = RetainedIndex::new();
         for site in 0..20 {
             for device in 0..500 {
-                index.insert(&format!("site/{site}/{device:03}"), ());
+                index.insert(format!("site/{site}/{device:03}").into(), ());
             }
         }
         let levels = ["site", "+", "250"];

@@ -5,7 +5,7 @@ use foldhash::fast::FixedState;
 
 use crate::keys::{Grant, GroupKey, SessionKey};
 use crate::members::Members;
-use crate::resolve::Found;
+use crate::resolve::Lookup;
 
 /// The subscribers of one node.
 #[derive(Default)]
@@ -80,7 +80,7 @@ impl Subscribers {
         matches!(self, Self::Nobody)
     }
 
-    pub(crate) fn collect_into(&self, found: &mut Found) {
+    pub(crate) fn collect_into(&self, found: &mut Lookup) {
         match self {
             Self::Nobody => {}
             Self::One(session, grant) => found.direct.push((*session, *grant)),
@@ -191,7 +191,7 @@ mod tests {
             subscribers.subscribe(session(slot), GRANT, &state);
         }
         subscribers.add_group(group, &state);
-        let mut found = Found::default();
+        let mut found = Lookup::default();
         subscribers.collect_into(&mut found);
         assert_eq!(found.direct.len(), 100);
         assert_eq!(found.groups, [group]);

@@ -4,7 +4,6 @@
 //! Nothing here recurses: a Topic Filter may have 32,768 levels.
 
 use std::hash::{BuildHasher, Hasher};
-use std::str::Split;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -12,7 +11,7 @@ use hashbrown::HashTable;
 use crate::arena::{Arena, NONE, Node, ROOT};
 use crate::keys::{Grant, GroupKey, SessionKey};
 use crate::label::Label;
-use crate::resolve::Found;
+use crate::resolve::{Level, Lookup};
 use crate::subscribers::Subscribers;
 
 /// Below this size the table of edges is not worth shrinking.
@@ -89,32 +88,52 @@ impl Trie {
     }
 
     /// Collects the subscribers of every Topic Filter that matches. Each node is visited once at most.
-    pub(crate) fn collect(&self, topic: &str, found: &mut Found) {
-        let mut levels = Levels::new(topic, &self.state);
-        let mut pending = vec![(ROOT, 0)];
-        while let Some((id, depth)) = pending.pop() {
+    pub(crate) fn collect(&self, topic: &str, lookup: &mut Lookup) {
+        lookup.pending.push((ROOT, 0));
+        while let Some((id, depth)) = lookup.pending.pop() {
             let Some(node) = self.arena.get(id) else {
                 continue;
             };
-            let Some(level) = levels.get(depth) else {
-                node.subscribers.collect_into(found);
+            let Some(level) = self.level(topic, depth, &mut lookup.levels) else {
+                node.subscribers.collect_into(lookup);
                 // `a/#` matches `a`.
-                self.collect_at(node.hash, found);
+                self.collect_at(node.hash, lookup);
                 continue;
             };
             // v5[MQTT-4.7.2-1]: wildcards in the first level do not match Topic Names that begin with `$`.
-            if depth > 0 || !level.text.starts_with('$') {
-                self.collect_at(node.hash, found);
+            if depth > 0 || !topic.starts_with('$') {
+                self.collect_at(node.hash, lookup);
                 if node.plus != NONE {
-                    pending.push((node.plus, depth + 1));
+                    lookup.pending.push((node.plus, depth + 1));
                 }
             }
-            if node.literals > 0
-                && let Some(child) = self.literal(id, level)
+            if !node.literals.is_empty()
+                && let Some(text) = topic.as_bytes().get(level.start..level.end)
+                && let Some(child) = match node.literals.only() {
+                    // One look into memory instead of two.
+                    Some(only) => Some(only).filter(|only| self.is_labelled(*only, text)),
+                    None => self.literal(id, level.hash, text),
+                }
             {
-                pending.push((child, depth + 1));
+                lookup.pending.push((child, depth + 1));
             }
         }
+    }
+
+    /// A level of a Topic Name, cut out and hashed once, and only as deep as the trie goes. None past the last.
+    fn level(&self, topic: &str, depth: usize, known: &mut Vec<Level>) -> Option<Level> {
+        while known.len() <= depth {
+            let start = known.last().map_or(0, |last| last.end + 1);
+            let rest = topic.as_bytes().get(start..)?;
+            let len = rest.iter().position(|byte| *byte == b'/');
+            let text = rest.get(..len.unwrap_or(rest.len()))?;
+            known.push(Level {
+                start,
+                end: start + text.len(),
+                hash: level_hash(text, &self.state),
+            });
+        }
+        known.get(depth).copied()
     }
 
     pub(crate) fn subscriptions(&self) -> usize {
@@ -129,7 +148,7 @@ impl Trie {
         self.arena.heap_bytes() + self.edges.allocation_size() + self.outside_bytes
     }
 
-    fn collect_at(&self, id: u32, found: &mut Found) {
+    fn collect_at(&self, id: u32, found: &mut Lookup) {
         if id != NONE
             && let Some(node) = self.arena.get(id)
         {
@@ -173,19 +192,28 @@ impl Trie {
         let child = match level {
             "+" => self.arena.get(id)?.plus,
             "#" => self.arena.get(id)?.hash,
-            text => self.literal(id, Level::new(text, &self.state))?,
+            text => self.literal(
+                id,
+                level_hash(text.as_bytes(), &self.state),
+                text.as_bytes(),
+            )?,
         };
         (child != NONE).then_some(child)
     }
 
-    fn literal(&self, parent: u32, level: Level<'_>) -> Option<u32> {
+    fn is_labelled(&self, id: u32, level: &[u8]) -> bool {
+        let node = self.arena.get(id);
+        node.is_some_and(|node| node.label.as_bytes() == level)
+    }
+
+    fn literal(&self, parent: u32, level_hash: u64, level: &[u8]) -> Option<u32> {
         let is_it = |&id: &u32| {
-            self.arena.get(id).is_some_and(|node| {
-                node.parent == parent && node.label.as_bytes() == level.text.as_bytes()
-            })
+            self.arena
+                .get(id)
+                .is_some_and(|node| node.parent == parent && node.label.as_bytes() == level)
         };
         self.edges
-            .find(edge_hash(parent, level.hash, &self.state), is_it)
+            .find(edge_hash(parent, level_hash, &self.state), is_it)
             .copied()
     }
 
@@ -202,7 +230,7 @@ impl Trie {
             match level {
                 "+" => node.plus = id,
                 "#" => node.hash = id,
-                _ => node.literals += 1,
+                _ => node.literals.add(id),
             }
         }
         if literal {
@@ -240,7 +268,7 @@ impl Trie {
             node.hash = NONE;
         } else if let Ok(entry) = self.edges.find_entry(hash, |&held| held == id) {
             entry.remove();
-            node.literals -= 1;
+            node.literals.remove();
         }
     }
 
@@ -252,48 +280,6 @@ impl Trie {
             self.edges
                 .shrink_to(self.edges.len() * 2, |&id| edge_hash_of(arena, id, state));
         }
-    }
-}
-
-/// One level of a Topic Name with its hash.
-#[derive(Copy, Clone)]
-struct Level<'t> {
-    hash: u64,
-    text: &'t str,
-}
-
-impl<'t> Level<'t> {
-    fn new(text: &'t str, state: &FixedState) -> Self {
-        Self {
-            hash: level_hash(text.as_bytes(), state),
-            text,
-        }
-    }
-}
-
-/// The levels of a Topic Name, split and hashed once each, and only as deep as the trie goes.
-struct Levels<'t> {
-    rest: Split<'t, char>,
-    known: Vec<Level<'t>>,
-    state: &'t FixedState,
-}
-
-impl<'t> Levels<'t> {
-    fn new(topic: &'t str, state: &'t FixedState) -> Self {
-        Self {
-            rest: topic.split('/'),
-            known: Vec::with_capacity(8),
-            state,
-        }
-    }
-
-    /// None past the last level.
-    fn get(&mut self, depth: usize) -> Option<Level<'t>> {
-        while self.known.len() <= depth {
-            let text = self.rest.next()?;
-            self.known.push(Level::new(text, self.state));
-        }
-        self.known.get(depth).copied()
     }
 }
 
@@ -338,7 +324,7 @@ mod tests {
 
     /// Slots of the Sessions found, in order.
     fn slots(trie: &Trie, topic: &str) -> Vec<u32> {
-        let mut found = Found::default();
+        let mut found = Lookup::default();
         trie.collect(topic, &mut found);
         let mut slots: Vec<u32> = found
             .direct

@@ -308,7 +308,7 @@ proptest! {
         let mut index = RetainedIndex::new();
         let mut model: BTreeMap<String, usize> = BTreeMap::new();
         for (at, topic) in topics.iter().enumerate() {
-            prop_assert_eq!(index.insert(topic, at), model.insert(topic.clone(), at));
+            prop_assert_eq!(index.insert(topic.as_str().into(), at), model.insert(topic.clone(), at));
         }
         for at in removed.iter().filter(|_| !topics.is_empty()) {
             let topic = at.get(&topics);
@@ -368,7 +368,7 @@ proptest! {
         for (turn, (topic, insert, extra_bytes)) in uses.iter().enumerate() {
             let name = format!("topic/{topic}");
             if *insert {
-                cache.insert(name.as_bytes(), turn, *extra_bytes);
+                cache.insert(name.as_str().into(), turn, *extra_bytes);
                 last.insert(*topic, turn);
                 prop_assert!(cache.bytes() <= bytes_max, "{} of {}", cache.bytes(), bytes_max);
             }

@@ -259,7 +259,11 @@ impl Io {
     fn read_once(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut buffers = self.worker.read_buffers.borrow_mut();
         let bytes = buffers.free_bytes();
-        let mut unread = self.unread.take().map(|unread| unread.0).unwrap_or_default();
+        let mut unread = self
+            .unread
+            .take()
+            .map(|unread| unread.0)
+            .unwrap_or_default();
         let head = if unread.len() <= SHARED_UNREAD_MAX {
             unread.len()
         } else {
