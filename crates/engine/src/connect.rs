@@ -238,7 +238,7 @@ impl Engine {
                 low & 0xffff_ffff_ffff
             );
             let mine = worker_of(partition_of(id.as_bytes()), self.workers) == self.worker;
-            if mine && !self.by_client.contains_key(id.as_str()) {
+            if mine && self.clients.get(&id, &self.sessions).is_none() {
                 return id.into();
             }
         }
@@ -253,7 +253,7 @@ impl Engine {
         records: &mut Vec<Record>,
         now: Timestamp,
     ) -> (u32, bool) {
-        if let Some(&slot) = self.by_client.get(client_id) {
+        if let Some(slot) = self.clients.get(client_id, &self.sessions) {
             let connected = self
                 .sessions
                 .get(slot as usize)
@@ -261,7 +261,7 @@ impl Engine {
             if let Some(connection) = connected {
                 self.take_over(connection, terms, now);
             }
-            let alive = self.by_client.get(client_id) == Some(&slot);
+            let alive = self.clients.get(client_id, &self.sessions) == Some(slot);
             if alive && !terms.clean_start {
                 self.resume(slot, terms, principal, records);
                 return (slot, true);
@@ -358,7 +358,7 @@ impl Engine {
             slot,
             serial,
         };
-        let mut session = Session::new(key, Arc::clone(client_id), self.hasher.clone());
+        let mut session = Session::new(key, Arc::clone(client_id));
         session.expiry_interval_s = terms.session_expiry_interval_s;
         session.principal = principal.clone();
         if self.durable && session.is_durable() {
@@ -366,7 +366,7 @@ impl Engine {
             records.push(session_record(&session));
         }
         entry.insert(session);
-        self.by_client.insert(Arc::clone(client_id), slot);
+        self.clients.insert(client_id, slot, &self.sessions);
         slot
     }
 

@@ -244,9 +244,7 @@ impl Engine {
         self.publish_will(slot, now);
         self.leave_all_groups(slot, now);
         let session = self.sessions.try_remove(slot as usize)?;
-        if self.by_client.get(&session.client_id) == Some(&slot) {
-            self.by_client.remove(&session.client_id);
-        }
+        self.clients.remove(&session.client_id, slot);
         if let Some(at) = session.expires_at {
             self.due.remove(&Due {
                 at,
@@ -254,7 +252,7 @@ impl Engine {
                 session: session.key,
             });
         }
-        for (filter, subscription) in &session.subscriptions {
+        for (filter, subscription) in session.subscriptions() {
             if subscription.share.is_none() {
                 self.routes.unsubscribe(filter, session.key);
             }

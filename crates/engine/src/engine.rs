@@ -8,10 +8,10 @@ use dunlin_packet::ReasonCode;
 use dunlin_protocol::{ServerOffer, Timestamp};
 use dunlin_route::{RouteIndex, TopicCache};
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use slab::Slab;
 
 use crate::authorize::Authorizer;
+use crate::clients::Clients;
 use crate::commit::{Jobs, Part};
 use crate::connection::{Connection, Stage};
 use crate::io::{ConnectionKey, Event, Handover, Input, Output};
@@ -62,7 +62,7 @@ pub struct Engine {
     pub(crate) connections: Slab<Connection>,
     pub(crate) watches: Vec<Watch>,
     pub(crate) sessions: Slab<Session>,
-    pub(crate) by_client: HashMap<Arc<str>, u32, FixedState>,
+    pub(crate) clients: Clients,
     pub(crate) next_serial: u32,
     pub(crate) next_origin: u64,
     pub(crate) next_cursor: u64,
@@ -108,7 +108,7 @@ impl Engine {
             connections: Slab::new(),
             watches: Vec::new(),
             sessions: Slab::new(),
-            by_client: HashMap::with_hasher(hasher.clone()),
+            clients: Clients::new(hasher.clone()),
             next_serial: 1,
             next_origin: 1,
             next_cursor: 1,

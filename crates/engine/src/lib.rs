@@ -19,6 +19,7 @@ pub mod outgoing;
 pub mod partition;
 pub mod record;
 
+mod clients;
 mod commit;
 mod connect;
 mod connection;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dunlin_packet::mutant::{self, Mutant};
-use dunlin_packet::{PacketId, Properties, PropertiesBuf, Property, Publish, QoS, ReasonCode};
+use dunlin_packet::{PacketId, Properties, Publish, QoS, ReasonCode, property_id};
 use dunlin_protocol::aliases::AliasError;
 use dunlin_protocol::inbound::Overrun;
 use dunlin_protocol::{AckKind, Timestamp};
@@ -445,10 +445,7 @@ impl Engine {
 
     fn still_subscribed(&self, slot: u32, topic: &str) -> bool {
         self.sessions.get(slot as usize).is_some_and(|session| {
-            let mut own = session
-                .subscriptions
-                .iter()
-                .filter(|(_, s)| s.share.is_none());
+            let mut own = session.subscriptions().filter(|(_, s)| s.share.is_none());
             own.any(|(filter, _)| dunlin_route::filter_matches(filter, topic))
         })
     }
@@ -648,39 +645,51 @@ fn alias_error(error: AliasError) -> (ReasonCode, &'static str) {
 
 /// Whether a property of PUBLISH goes on to every receiver as it is
 /// (v5[MQTT-3.3.2-4], v5[MQTT-3.3.2-15], v5[MQTT-3.3.2-16], v5[MQTT-3.3.2-17], v5[MQTT-3.3.2-20]).
-fn is_forwarded(property: &Property<'_>) -> bool {
+fn is_forwarded(id: u8) -> bool {
     matches!(
-        property,
-        Property::PayloadFormatIndicator(_)
-            | Property::ContentType(_)
-            | Property::ResponseTopic(_)
-            | Property::CorrelationData(_)
-            | Property::UserProperty(..)
+        id,
+        property_id::PayloadFormatIndicator
+            | property_id::ContentType
+            | property_id::ResponseTopic
+            | property_id::CorrelationData
+            | property_id::UserProperty
     )
 }
 
-/// The properties to pass on, in their order (v5[MQTT-3.3.2-18]): the packet's own bytes where nothing has
-/// to be left out, otherwise a copy in `scratch`.
+/// The properties to pass on, in their order (v5[MQTT-3.3.2-18]): the packet's own bytes where what is left out
+/// does not stand between them, otherwise a copy in `scratch`.
 fn forwarded<'a>(properties: Properties<'a>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    if properties.is_empty() {
-        return &[];
+    if mutant::is_active(Mutant::UserPropertiesReordered) {
+        *scratch = forwarded_properties(properties);
+        return scratch;
     }
-    if properties.iter().all(|property| is_forwarded(&property))
-        && !mutant::is_active(Mutant::UserPropertiesReordered)
-    {
-        return properties.as_bytes();
+    let (mut start, mut end, mut at) = (0, 0, 0);
+    let mut is_whole = true;
+    for (id, part) in properties.parts() {
+        if is_forwarded(id) {
+            if start == end {
+                start = at;
+            } else if end != at {
+                is_whole = false;
+            }
+            end = at + part.len();
+        }
+        at += part.len();
     }
-    *scratch = forwarded_properties(properties);
+    if is_whole {
+        return properties.as_bytes().get(start..end).unwrap_or_default();
+    }
+    let parts = properties.parts().filter(|(id, _)| is_forwarded(*id));
+    parts.for_each(|(_, part)| scratch.extend_from_slice(part));
     scratch
 }
 
 /// The properties to pass on, copied.
 pub(crate) fn forwarded_properties(properties: Properties<'_>) -> Vec<u8> {
-    let mut kept: Vec<Property<'_>> = properties.iter().filter(is_forwarded).collect();
+    let parts = properties.parts().filter(|(id, _)| is_forwarded(*id));
+    let mut kept: Vec<&[u8]> = parts.map(|(_, part)| part).collect();
     if mutant::is_active(Mutant::UserPropertiesReordered) {
         kept.reverse();
     }
-    let mut out = PropertiesBuf::new();
-    kept.into_iter().for_each(|property| out.push(property));
-    out.as_properties().as_bytes().to_vec()
+    kept.concat()
 }

@@ -446,7 +446,7 @@ impl Engine {
         let Some(session) = session.filter(|session| session.key == key) else {
             return;
         };
-        let wanted = session.subscriptions.contains_key(filter)
+        let wanted = session.is_subscribed(filter)
             && !has_got(session, &message.topic, message.retain_version);
         // A deletion has nothing to send; the one before it was the last known good value when asked.
         if wanted && !message.payload().is_empty() && !message.is_expired(now) {

@@ -30,7 +30,7 @@ pub(crate) struct Session {
     /// When it ends; set while it has no connection and expires at all.
     pub(crate) expires_at: Option<Timestamp>,
     /// Its Subscriptions by Topic Filter, `$share/NAME/` included.
-    pub(crate) subscriptions: HashMap<Box<str>, Subscription, FixedState>,
+    pub(crate) subscriptions: OnDemand<HashMap<Box<str>, Subscription, FixedState>>,
     pub(crate) queue: Queue,
     pub(crate) outbound: Outbound<Queued>,
     pub(crate) inbound: Inbound,
@@ -186,7 +186,7 @@ impl Queue {
 
 impl Session {
     /// A Session without Subscriptions, messages or connection.
-    pub(crate) fn new(key: SessionKey, client_id: Arc<str>, hasher: FixedState) -> Self {
+    pub(crate) fn new(key: SessionKey, client_id: Arc<str>) -> Self {
         Self {
             key,
             client_id,
@@ -195,7 +195,7 @@ impl Session {
             expiry_interval_s: 0,
             stored: false,
             expires_at: None,
-            subscriptions: HashMap::with_hasher(hasher),
+            subscriptions: OnDemand::default(),
             queue: Queue::default(),
             outbound: Outbound::default(),
             inbound: Inbound::default(),
@@ -205,6 +205,24 @@ impl Session {
             unsubscribed_at: 0,
             dropping: false,
         }
+    }
+
+    /// Its Subscriptions: Topic Filter, `$share/NAME/` included, and the rest.
+    pub(crate) fn subscriptions(&self) -> impl Iterator<Item = (&str, &Subscription)> {
+        let all = self.subscriptions.get().into_iter().flatten();
+        all.map(|(filter, subscription)| (&**filter, subscription))
+    }
+
+    /// Whether it has a Subscription with this Topic Filter.
+    pub(crate) fn is_subscribed(&self, filter: &str) -> bool {
+        let all = self.subscriptions.get();
+        all.is_some_and(|all| all.contains_key(filter))
+    }
+
+    /// Its Shared Subscriptions.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = &Arc<ShareId>> {
+        self.subscriptions()
+            .filter_map(|(_, subscription)| subscription.share.as_ref())
     }
 
     /// Whether retained messages are still being delivered.

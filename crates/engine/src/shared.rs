@@ -270,11 +270,7 @@ impl Engine {
             return;
         };
         let key = session.key;
-        let shares: Vec<Arc<ShareId>> = session
-            .subscriptions
-            .values()
-            .filter_map(|s| s.share.clone())
-            .collect();
+        let shares: Vec<Arc<ShareId>> = session.shares().cloned().collect();
         for share in shares {
             let to = self.owner_of(share_partition(&share));
             self.hand_over(
@@ -304,10 +300,7 @@ impl Engine {
         else {
             return;
         };
-        let member = state
-            .subscriptions
-            .values()
-            .any(|s| s.share.as_ref() == Some(share));
+        let member = state.shares().any(|own| own == share);
         if state.connection.is_none() && member {
             self.give_back(session.slot, group, now);
         }
@@ -319,11 +312,7 @@ impl Engine {
             return;
         };
         let key = session.key;
-        let shares: Vec<Arc<ShareId>> = session
-            .subscriptions
-            .values()
-            .filter_map(|s| s.share.clone())
-            .collect();
+        let shares: Vec<Arc<ShareId>> = session.shares().cloned().collect();
         let queued = session
             .outbound
             .iter()

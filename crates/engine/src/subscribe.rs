@@ -9,6 +9,7 @@ use dunlin_packet::{
 };
 use dunlin_protocol::{AckKind, Timestamp};
 use dunlin_route::Grant;
+use hashbrown::HashMap;
 
 use crate::authorize::Access;
 use crate::commit::{After, Draft};
@@ -123,8 +124,9 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(slot as usize) else {
             return ReasonCode::UnspecifiedError;
         };
-        let existed = session.subscriptions.contains_key(text);
-        if !existed && max != 0 && session.subscriptions.len() >= max {
+        let existed = session.is_subscribed(text);
+        let count = session.subscriptions.get().map_or(0, HashMap::len);
+        if !existed && max != 0 && count >= max {
             return ReasonCode::QuotaExceeded;
         }
         let plain = share.as_ref().map_or(text, |share| &share.filter);
@@ -150,12 +152,11 @@ impl Engine {
         };
         let (key, client_id) = (session.key, Arc::clone(&session.client_id));
         // v5[MQTT-3.8.4-3]
-        session.subscriptions.insert(
-            text.into(),
-            Subscription {
-                share: share.clone(),
-            },
-        );
+        let subscriptions = session
+            .subscriptions
+            .make_with(|| HashMap::with_hasher(self.hasher.clone()));
+        let share_id = share.clone();
+        subscriptions.insert(text.into(), Subscription { share: share_id });
         if self.durable && session.is_durable() {
             let record = Record::Subscription {
                 client_id: Arc::clone(&client_id),
@@ -280,7 +281,8 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(slot as usize) else {
             return ReasonCode::UnspecifiedError;
         };
-        let Some(subscription) = session.subscriptions.remove(text) else {
+        let subscriptions = session.subscriptions.get_mut();
+        let Some(subscription) = subscriptions.and_then(|all| all.remove(text)) else {
             // v5[MQTT-3.10.4-5]
             let lie = mutant::is_active(Mutant::UnsubackSuccessForUnknown);
             return if lie {

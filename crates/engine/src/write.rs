@@ -3,7 +3,7 @@
 
 use dunlin_packet::mutant::{self, Mutant};
 use dunlin_packet::publish_wire::PublishHeader;
-use dunlin_packet::{PacketId, PropertiesBuf, Property, ProtocolVersion, QoS};
+use dunlin_packet::{PacketId, Property, ProtocolVersion, QoS};
 use dunlin_protocol::Timestamp;
 use dunlin_protocol::aliases::AliasUse;
 
@@ -213,18 +213,16 @@ fn header<'a>(
 
 /// Encodes the properties that differ per receiver.
 fn own_properties(out: &mut Vec<u8>, alias: AliasUse, expiry_s: Option<u32>, ids: &[u32]) {
-    let mut own = PropertiesBuf::new();
     // v5[MQTT-3.3.2-6]
     if let Some(seconds) = expiry_s {
-        own.push(Property::MessageExpiryInterval(seconds));
+        Property::MessageExpiryInterval(seconds).put(out);
     }
     if let AliasUse::New(alias) | AliasUse::Known(alias) = alias {
-        own.push(Property::TopicAlias(alias));
+        Property::TopicAlias(alias).put(out);
     }
     // v5[MQTT-3.3.4-3], v5[MQTT-3.3.4-4]
     ids.iter()
-        .for_each(|id| own.push(Property::SubscriptionIdentifier(*id)));
-    out.extend_from_slice(own.as_properties().as_bytes());
+        .for_each(|id| Property::SubscriptionIdentifier(*id).put(out));
 }
 
 fn patch_packet_id(buffer: &mut [u8], at: usize, packet_id: Option<PacketId>) {

@@ -59,6 +59,7 @@ pub use crate::error::{ConnectError, DecodeError, Malformed, Violation};
 pub use crate::packet::{Packet, PacketType};
 pub use crate::packet_id::PacketId;
 pub use crate::properties::{Properties, PropertiesBuf, PropertyIter};
+pub use crate::property::id as property_id;
 pub use crate::property::{Property, PropertyHost};
 pub use crate::publish::Publish;
 pub use crate::qos::QoS;

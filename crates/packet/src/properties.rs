@@ -9,7 +9,7 @@ use crate::decode::Sender;
 use crate::error::{DecodeError, Violation};
 use crate::mutant::{Mutant, is_active};
 use crate::packet::PacketType;
-use crate::property::{Property, PropertyHost};
+use crate::property::{Property, PropertyHost, id};
 use crate::publish_wire::{put_varint, varint_len};
 use crate::version::ProtocolVersion;
 
@@ -48,6 +48,29 @@ impl<'a> Properties<'a> {
         PropertyIter {
             cursor: Cursor::new(self.bytes),
         }
+    }
+
+    /// All properties in their order as they stand on the wire: identifier, and all bytes with the identifier.
+    /// What their values say is not looked at, which makes it cheap.
+    #[inline]
+    pub fn parts(self) -> impl Iterator<Item = (u8, &'a [u8])> {
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let mut cursor = Cursor::new(rest);
+            let id = Property::skip(&mut cursor).ok()?;
+            let (part, behind) = rest.split_at_checked(rest.len() - cursor.rest().len())?;
+            rest = behind;
+            Some((id, part))
+        })
+    }
+
+    /// The first property with this identifier.
+    fn find(self, id: u8) -> Option<Property<'a>> {
+        let (_, part) = self.parts().find(|(known, _)| *known == id)?;
+        Property::read(&mut Cursor::new(part)).ok()
     }
 
     /// Bytes on the wire, with the length before the block.
@@ -107,10 +130,10 @@ macro_rules! getters {
         $(
             $(#[$meta])*
             pub fn $getter(self) -> Option<$type> {
-                self.iter().find_map(|property| match property {
-                    Property::$name(value) => Some(value),
+                match self.find(id::$name) {
+                    Some(Property::$name(value)) => Some(value),
                     _ => None,
-                })
+                }
             }
         )+
     };

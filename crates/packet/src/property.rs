@@ -68,6 +68,33 @@ macro_rules! read_property {
     };
 }
 
+/// How a value is passed over, by the kind that the table gives.
+macro_rules! skip_property {
+    (byte, $cursor:ident) => {
+        $cursor.take(1)?
+    };
+    (u16, $cursor:ident) => {
+        $cursor.take(2)?
+    };
+    (u32, $cursor:ident) => {
+        $cursor.take(4)?
+    };
+    (varint, $cursor:ident) => {{
+        $cursor.varint()?;
+        &[]
+    }};
+    (string, $cursor:ident) => {
+        $cursor.binary()?
+    };
+    (binary, $cursor:ident) => {
+        $cursor.binary()?
+    };
+    (pair, $cursor:ident) => {{
+        $cursor.binary()?;
+        $cursor.binary()?
+    }};
+}
+
 /// How a value is written, by the kind that the table gives.
 macro_rules! put_property {
     (byte, $out:ident, $value:ident) => {
@@ -174,13 +201,30 @@ macro_rules! properties {
                 })
             }
 
-            /// Appends identifier and value.
-            pub(crate) fn put(self, out: &mut Vec<u8>) {
+            /// Passes over one property at the front of a block; returns its identifier. Text is not looked at.
+            pub(crate) fn skip(cursor: &mut Cursor<'_>) -> Result<u8, Malformed> {
+                let id = cursor.varint()?;
+                let _value: &[u8] = match id {
+                    $($id => skip_property!($kind, cursor),)+
+                    _ => return Err(Malformed::UnknownProperty { id }),
+                };
+                Ok(id as u8)
+            }
+
+            /// Appends identifier and value as they stand on the wire; what is too long for it as in
+            /// [`PropertiesBuf::push`](crate::PropertiesBuf::push).
+            pub fn put(self, out: &mut Vec<u8>) {
                 out.push(self.id());
                 match self {
                     $(Property::$name($($value),+) => put_property!($kind, out, $($value),+),)+
                 }
             }
+        }
+
+        /// The identifiers by name.
+        #[expect(non_upper_case_globals, reason = "named as the properties are")]
+        pub mod id {
+            $($(#[$meta])* pub const $name: u8 = $id;)+
         }
 
         impl fmt::Debug for Property<'_> {

@@ -31,6 +31,12 @@ impl<T: Default> OnDemand<T> {
         self.0.get_or_insert_default()
     }
 
+    /// The value, made by `with` if there is none.
+    #[inline]
+    pub fn make_with(&mut self, with: impl FnOnce() -> T) -> &mut T {
+        self.0.get_or_insert_with(|| Box::new(with()))
+    }
+
     /// Lets the value go.
     pub fn clear(&mut self) {
         self.0 = None;

@@ -18,6 +18,7 @@ use dunlin_protocol::Timestamp;
 use dunlin_route::RouteIndex;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
+use tokio::task::coop::unconstrained;
 
 use crate::connection::Io;
 use crate::log::Log;
@@ -110,7 +111,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         writable: RefCell::new(Vec::new()),
     });
     let tasks = LocalSet::new();
-    tasks.spawn_local(flush_turns(Rc::clone(&worker)));
+    tasks.spawn_local(unconstrained(flush_turns(Rc::clone(&worker))));
     tasks.spawn_local(keep_time(Rc::clone(&worker)));
     tasks.block_on(&runtime, read_mail(Rc::clone(&worker), mailbox));
     Ok(())
@@ -121,9 +122,10 @@ impl Worker {
         Arc::clone(&self.settings.borrow())
     }
 
-    /// Starts a task of this worker.
+    /// Starts a task of this worker. A turn may write to any number of connections, more than the runtime would let
+    /// one task do at a time; tasks bound themselves by giving way once a read buffer was full.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        tokio::task::spawn_local(task);
+        tokio::task::spawn_local(unconstrained(task));
     }
 
     pub(crate) fn now(&self) -> Timestamp {
