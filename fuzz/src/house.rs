@@ -302,7 +302,9 @@ impl House {
 
     fn obey(&mut self, worker: u16, output: Output) {
         match output {
-            Output::Close { connection: key, .. } => self.close(worker, key),
+            Output::Close {
+                connection: key, ..
+            } => self.close(worker, key),
             Output::Pause(key) => {
                 if let Some(&link) = self.by_key.get(&(worker, key)) {
                     self.links[link].is_paused = true;
@@ -370,8 +372,19 @@ impl House {
                 return;
             }
             let given = limit.min(inbox.len());
-            let used = self.engines[usize::from(*worker)].receive(*key, &inbox[..given], self.now);
+            let mut buffer: Arc<[u8]> = inbox[..given].into();
+            let engine = &mut self.engines[usize::from(*worker)];
+            let used = engine.receive_read(*key, &buffer, given, self.now);
             assert!(used <= given, "{used} bytes used of {given}");
+            let own = *worker;
+            for link in self.links.iter().filter(|link| link.worker == own) {
+                self.engines[usize::from(own)].release_read_buffers(link.key);
+            }
+            // Nobody has the buffer any more, so that the next read may use it.
+            Arc::get_mut(&mut buffer)
+                .expect("a read buffer is still referenced")
+                .fill(0xEE);
+            let Link { inbox, .. } = &mut self.links[link];
             let is_all = given == inbox.len();
             inbox.drain(..used);
             if used > 0 {

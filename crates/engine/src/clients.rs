@@ -4,9 +4,9 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use slab::Slab;
 
 use crate::session::Session;
+use crate::table::Table;
 
 /// Slots of Sessions by Client Identifier.
 pub(crate) struct Clients {
@@ -23,21 +23,21 @@ impl Clients {
     }
 
     /// The slot of a client's Session.
-    pub(crate) fn get(&self, client_id: &str, sessions: &Slab<Session>) -> Option<u32> {
+    pub(crate) fn get(&self, client_id: &str, sessions: &Table<Session>) -> Option<u32> {
         let is_it = |slot: &u32| {
             let session = sessions.get(*slot as usize);
-            session.is_some_and(|session| *session.client_id == *client_id)
+            session.is_some_and(|session| *session.publisher.client_id == *client_id)
         };
         let hash = hash_of(&self.hasher, client_id);
         self.slots.find(hash, is_it).copied()
     }
 
     /// Enters a Session that stands in `sessions` already, and whose client has no other.
-    pub(crate) fn insert(&mut self, client_id: &str, slot: u32, sessions: &Slab<Session>) {
+    pub(crate) fn insert(&mut self, client_id: &str, slot: u32, sessions: &Table<Session>) {
         let hasher = &self.hasher;
         let again = |slot: &u32| {
             let session = sessions.get(*slot as usize);
-            session.map_or(0, |session| hash_of(hasher, &session.client_id))
+            session.map_or(0, |session| hash_of(hasher, &session.publisher.client_id))
         };
         self.slots
             .insert_unique(hash_of(hasher, client_id), slot, again);

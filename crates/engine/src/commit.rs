@@ -378,7 +378,7 @@ impl Engine {
                     if ticket.kind() == AckKind::Pubrec && reason.is_error() && v5 {
                         session.inbound.release(packet_id);
                         held = session.is_durable().then(|| Record::HeldEnded {
-                            client_id: Arc::clone(&session.client_id),
+                            client_id: Arc::clone(&session.publisher.client_id),
                             packet_id: packet_id.get(),
                         });
                     }

@@ -56,14 +56,14 @@ impl Engine {
             connect.client_id.into()
         };
         let mut records = Vec::new();
-        let (slot, present) = self.session_for(&client_id, &terms, &principal, &mut records, now);
-        let present = present || mutant::is_active(Mutant::SessionPresentAlways);
         let publisher = Arc::new(Publisher {
             client_id: Arc::clone(&client_id),
-            user_name: principal.user_name.clone(),
-            address: Arc::clone(&principal.address),
+            principal,
         });
+        let (slot, present) = self.session_for(&publisher, &terms, &mut records, now);
+        let present = present || mutant::is_active(Mutant::SessionPresentAlways);
         if self.limits.tell_connections {
+            let principal = &publisher.principal;
             self.event(Event::Connected {
                 client_id: Arc::clone(&client_id),
                 address: Arc::clone(&principal.address),
@@ -247,12 +247,12 @@ impl Engine {
     /// The Session of a client, and whether it existed.
     fn session_for(
         &mut self,
-        client_id: &Arc<str>,
+        publisher: &Arc<Publisher>,
         terms: &Terms,
-        principal: &Principal,
         records: &mut Vec<Record>,
         now: Timestamp,
     ) -> (u32, bool) {
+        let client_id = &publisher.client_id;
         if let Some(slot) = self.clients.get(client_id, &self.sessions) {
             let connected = self
                 .sessions
@@ -263,7 +263,7 @@ impl Engine {
             }
             let alive = self.clients.get(client_id, &self.sessions) == Some(slot);
             if alive && !terms.clean_start {
-                self.resume(slot, terms, principal, records);
+                self.resume(slot, terms, publisher, records);
                 return (slot, true);
             }
             if alive {
@@ -271,10 +271,7 @@ impl Engine {
                 records.extend(self.remove_session(slot, now));
             }
         }
-        (
-            self.create_session(client_id, terms, principal, records),
-            false,
-        )
+        (self.create_session(publisher, terms, records), false)
     }
 
     /// v5[MQTT-3.1.4-3]: the older connection of the client is told and closed.
@@ -288,7 +285,7 @@ impl Engine {
         {
             // v5[MQTT-3.1.3-9]: the new connection comes before the delay has passed.
             session.will = None;
-            let client_id = Arc::clone(&session.client_id);
+            let client_id = Arc::clone(&session.publisher.client_id);
             withdrawn = Some(Record::WillEnded { client_id });
         }
         self.commit_lazily(withdrawn.into_iter().collect());
@@ -304,7 +301,7 @@ impl Engine {
         &mut self,
         slot: u32,
         terms: &Terms,
-        principal: &Principal,
+        publisher: &Arc<Publisher>,
         records: &mut Vec<Record>,
     ) {
         let durable = self.durable;
@@ -329,14 +326,14 @@ impl Engine {
                 });
             }
             if durable {
-                let client_id = Arc::clone(&session.client_id);
+                let client_id = Arc::clone(&session.publisher.client_id);
                 records.push(Record::WillEnded { client_id });
             }
         }
         let changed = session.expiry_interval_s != terms.session_expiry_interval_s
-            || session.principal.user_name != principal.user_name;
+            || session.publisher.principal.user_name != publisher.principal.user_name;
         session.expiry_interval_s = terms.session_expiry_interval_s;
-        session.principal = principal.clone();
+        session.publisher = Arc::clone(publisher);
         if durable && changed && (session.stored || session.is_durable()) {
             session.stored = true;
             records.push(session_record(session));
@@ -345,28 +342,29 @@ impl Engine {
 
     fn create_session(
         &mut self,
-        client_id: &Arc<str>,
+        publisher: &Arc<Publisher>,
         terms: &Terms,
-        principal: &Principal,
         records: &mut Vec<Record>,
     ) -> u32 {
         let serial = self.serial();
-        let entry = self.sessions.vacant_entry();
-        let slot = entry.key() as u32;
-        let key = SessionKey {
-            partition: partition_of(client_id.as_bytes()),
-            slot,
-            serial,
-        };
-        let mut session = Session::new(key, Arc::clone(client_id));
-        session.expiry_interval_s = terms.session_expiry_interval_s;
-        session.principal = principal.clone();
-        if self.durable && session.is_durable() {
-            session.stored = true;
-            records.push(session_record(&session));
-        }
-        entry.insert(session);
-        self.clients.insert(client_id, slot, &self.sessions);
+        let partition = partition_of(publisher.client_id.as_bytes());
+        let durable = self.durable;
+        let slot = self.sessions.insert_with(|slot| {
+            let key = SessionKey {
+                partition,
+                slot: slot as u32,
+                serial,
+            };
+            let mut session = Session::new(key, Arc::clone(publisher));
+            session.expiry_interval_s = terms.session_expiry_interval_s;
+            if durable && session.is_durable() {
+                session.stored = true;
+                records.push(session_record(&session));
+            }
+            session
+        }) as u32;
+        self.clients
+            .insert(&publisher.client_id, slot, &self.sessions);
         slot
     }
 
@@ -420,7 +418,7 @@ impl Engine {
         let pending = PendingWill {
             topic: topic.into(),
             payload: will.payload.into(),
-            forwarded: crate::publish::forwarded_properties(will.properties).into(),
+            forwarded: crate::forwarded::forwarded_properties(will.properties).into(),
             qos: will.qos,
             retain: will.retain,
             message_expiry_s: will.properties.message_expiry_interval(),
@@ -485,9 +483,9 @@ impl Engine {
 
 pub(crate) fn session_record(session: &Session) -> Record {
     Record::Session {
-        client_id: Arc::clone(&session.client_id),
+        client_id: Arc::clone(&session.publisher.client_id),
         expiry_interval_s: session.expiry_interval_s,
-        user_name: session.principal.user_name.clone(),
+        user_name: session.publisher.principal.user_name.clone(),
     }
 }
 

@@ -76,8 +76,8 @@ impl Engine {
         if let Some(authorizer) = &self.authorizer
             && !may_read(
                 authorizer,
-                &session.principal,
-                &session.client_id,
+                &session.publisher.principal,
+                &session.publisher.client_id,
                 incoming.topic,
             )
         {
@@ -209,7 +209,7 @@ impl Engine {
         };
         self.metrics.drop(reason);
         if reason == DropReason::QueueFull && !std::mem::replace(&mut session.dropping, true) {
-            let client_id = Arc::clone(&session.client_id);
+            let client_id = Arc::clone(&session.publisher.client_id);
             self.event(Event::Dropping { client_id, reason });
         }
         Outcome::Dropped(reason)
@@ -288,7 +288,7 @@ impl Engine {
             // v5[MQTT-4.3.3-7]: only PUBREL is owed.
             let safe = flight.stage == Flight::AwaitPubcomp;
             let stored = self.durable && session.is_durable() && !safe;
-            let client_id = Arc::clone(&session.client_id);
+            let client_id = Arc::clone(&session.publisher.client_id);
             if stored {
                 self.release_when_stored(at, client_id, sequence);
             } else if !mutant::is_active(Mutant::PubrelNotResent) {
@@ -307,8 +307,8 @@ impl Engine {
         if let Some(authorizer) = &self.authorizer
             && !may_read(
                 authorizer,
-                &session.principal,
-                &session.client_id,
+                &session.publisher.principal,
+                &session.publisher.client_id,
                 &queued.message.topic,
             )
         {
@@ -345,7 +345,7 @@ impl Engine {
         let Some(session) = self.sessions.get(slot as usize) else {
             return;
         };
-        let (key, client_id) = (session.key, Arc::clone(&session.client_id));
+        let (key, client_id) = (session.key, Arc::clone(&session.publisher.client_id));
         if self.durable && session.is_durable() && queued.qos > QoS::AtMostOnce {
             self.end_queued(client_id, queued.sequence, queued.coordinator, now);
         }
@@ -381,8 +381,8 @@ impl Engine {
         let allowed = self.authorizer.as_ref().is_none_or(|authorizer| {
             may_read(
                 authorizer,
-                &session.principal,
-                &session.client_id,
+                &session.publisher.principal,
+                &session.publisher.client_id,
                 &queued.message.topic,
             )
         });
@@ -504,7 +504,7 @@ fn note_queued(durable: bool, session: &Session, queued: &Queued, draft: Option<
     };
     draft.body(&queued.message);
     draft.records.push(Record::Queued {
-        client_id: Arc::clone(&session.client_id),
+        client_id: Arc::clone(&session.publisher.client_id),
         sequence: queued.sequence,
         origin: queued.message.origin,
         qos: queued.qos,

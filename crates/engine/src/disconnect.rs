@@ -82,7 +82,7 @@ impl Engine {
             return;
         };
         session.connection = None;
-        let client_id = Arc::clone(&session.client_id);
+        let client_id = Arc::clone(&session.publisher.client_id);
         let orderly = end == End::Orderly;
         if self.limits.tell_connections {
             self.event(Event::Disconnected { client_id, end });
@@ -104,12 +104,10 @@ impl Engine {
         if connection.live().is_some() {
             self.end_connection(key.slot, End::ConnectionLost, now);
         }
-        if self
-            .connections
-            .get(key.slot as usize)
-            .is_some_and(|c| c.serial == key.serial)
+        let still = self.connections.get(key.slot as usize);
+        if still.is_some_and(|connection| connection.serial == key.serial)
+            && let Some(mut connection) = self.connections.remove(key.slot as usize)
         {
-            let mut connection = self.connections.remove(key.slot as usize);
             connection.outgoing.clear(&mut self.pool);
         }
     }
@@ -128,7 +126,7 @@ impl Engine {
         if orderly || mutant::is_active(Mutant::NoWillOnClose) {
             // v5[MQTT-3.14.4-3]
             session.will = None;
-            let client_id = Arc::clone(&session.client_id);
+            let client_id = Arc::clone(&session.publisher.client_id);
             if durable {
                 self.commit_lazily(vec![Record::WillEnded { client_id }]);
             }
@@ -194,7 +192,7 @@ impl Engine {
             return;
         };
         let key = session.key;
-        let allowed = session.principal.clone();
+        let allowed = Arc::clone(&session.publisher);
         if let Some(at) = will.due_at {
             self.due.remove(&Due {
                 at,
@@ -209,7 +207,7 @@ impl Engine {
             });
         }
         // The right to publish may have been taken away since CONNECT.
-        if !self.may_publish(&allowed, &will.publisher.client_id, &will.topic) {
+        if !self.may_publish(&allowed.principal, &will.publisher.client_id, &will.topic) {
             self.metrics.drop(DropReason::NotAuthorized);
             return self.commit_lazily(records);
         }
@@ -243,8 +241,8 @@ impl Engine {
     pub(crate) fn remove_session(&mut self, slot: u32, now: Timestamp) -> Option<Record> {
         self.publish_will(slot, now);
         self.leave_all_groups(slot, now);
-        let session = self.sessions.try_remove(slot as usize)?;
-        self.clients.remove(&session.client_id, slot);
+        let session = self.sessions.remove(slot as usize)?;
+        self.clients.remove(&session.publisher.client_id, slot);
         if let Some(at) = session.expires_at {
             self.due.remove(&Due {
                 at,
@@ -261,7 +259,7 @@ impl Engine {
             self.metrics.drop(DropReason::SessionEnded);
         }
         session.stored.then_some(Record::SessionEnded {
-            client_id: session.client_id,
+            client_id: Arc::clone(&session.publisher.client_id),
         })
     }
 
@@ -272,7 +270,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(slot as usize) else {
             return;
         };
-        let (key, client_id) = (session.key, Arc::clone(&session.client_id));
+        let (key, client_id) = (session.key, Arc::clone(&session.publisher.client_id));
         let flying: Vec<u64> = session
             .outbound
             .iter()

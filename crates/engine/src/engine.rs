@@ -8,7 +8,6 @@ use dunlin_packet::ReasonCode;
 use dunlin_protocol::{ServerOffer, Timestamp};
 use dunlin_route::{RouteIndex, TopicCache};
 use foldhash::fast::FixedState;
-use slab::Slab;
 
 use crate::authorize::Authorizer;
 use crate::clients::Clients;
@@ -22,6 +21,7 @@ use crate::publish::{Elsewhere, Resolved, Resolver};
 use crate::retained::RetainedStore;
 use crate::session::Session;
 use crate::shared::{Groups, Returned};
+use crate::table::Table;
 use crate::timers::{Due, Watch};
 use crate::write::Shapes;
 
@@ -59,9 +59,9 @@ pub struct Engine {
     pub(crate) resolver: Resolver,
     pub(crate) limits: Arc<Limits>,
     pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
-    pub(crate) connections: Slab<Connection>,
+    pub(crate) connections: Table<Connection>,
     pub(crate) watches: Vec<Watch>,
-    pub(crate) sessions: Slab<Session>,
+    pub(crate) sessions: Table<Session>,
     pub(crate) clients: Clients,
     pub(crate) next_serial: u32,
     pub(crate) next_origin: u64,
@@ -105,9 +105,9 @@ impl Engine {
             resolver: Resolver::default(),
             limits: setup.limits,
             authorizer: setup.authorizer,
-            connections: Slab::new(),
+            connections: Table::new(),
             watches: Vec::new(),
-            sessions: Slab::new(),
+            sessions: Table::new(),
             clients: Clients::new(hasher.clone()),
             next_serial: 1,
             next_origin: 1,
@@ -138,14 +138,13 @@ impl Engine {
     /// [`Input::Closed`] once its transport is gone.
     pub fn open(&mut self, offer: Arc<ServerOffer>) -> ConnectionKey {
         let serial = self.serial();
-        let connection = Connection {
+        let slot = self.connections.insert_with(|_| Connection {
             serial,
             stage: Stage::Opened,
             outgoing: Outgoing::default(),
             writable: false,
             offer,
-        };
-        let slot = self.connections.insert(connection) as u32;
+        }) as u32;
         ConnectionKey { slot, serial }
     }
 

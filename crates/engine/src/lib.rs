@@ -26,6 +26,7 @@ mod connection;
 mod deliver;
 mod disconnect;
 mod engine;
+mod forwarded;
 mod io;
 mod publish;
 mod receive;
@@ -33,6 +34,7 @@ mod retained;
 mod session;
 mod shared;
 mod subscribe;
+mod table;
 mod timers;
 mod write;
 

@@ -8,15 +8,15 @@ use dunlin_packet::QoS;
 use dunlin_packet::mutant::{self, Mutant};
 use dunlin_protocol::Timestamp;
 
+use crate::io::Principal;
+
 /// Who published: what later decisions and records need of the publisher.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Publisher {
     /// Its Client Identifier.
     pub client_id: Arc<str>,
-    /// Its user name, if it gave one.
-    pub user_name: Option<Arc<str>>,
-    /// Where it came from, as text for logs; empty if unknown.
-    pub address: Arc<str>,
+    /// Who it speaks for, and where it came from.
+    pub principal: Principal,
 }
 
 /// Where a message entered the broker: the publisher's partition and its running number there.

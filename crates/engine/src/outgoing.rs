@@ -55,6 +55,9 @@ impl Payload {
 /// Most slices that one gathering write takes.
 pub const SLICES_MAX: usize = 64;
 
+/// What a new buffer has room for; it grows, and keeps what it has grown to in the pool.
+const BUFFER_BYTES_MIN: usize = 1024;
+
 /// Buffers above this size are freed when they are empty, below it they go back to the pool.
 const POOLED_BYTES_MAX: usize = 256 * 1024;
 
@@ -69,7 +72,9 @@ pub struct BufferPool {
 
 impl BufferPool {
     fn take(&mut self) -> Vec<u8> {
-        self.free.pop().unwrap_or_else(|| Vec::with_capacity(4096))
+        self.free
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES_MIN))
     }
 
     fn give(&mut self, mut buffer: Vec<u8>) {
@@ -224,13 +229,13 @@ mod tests {
     use dunlin_packet::QoS;
 
     use super::*;
+    use crate::io::Principal;
     use crate::message::{Incoming, Origin, Publisher};
 
     fn message(payload: &[u8]) -> Arc<Message> {
         let publisher = Arc::new(Publisher {
             client_id: "p".into(),
-            user_name: None,
-            address: "".into(),
+            principal: Principal::default(),
         });
         let topic: Arc<str> = "t".into();
         let mut incoming = Incoming::new(

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dunlin_packet::mutant::{self, Mutant};
-use dunlin_packet::{PacketId, Properties, Publish, QoS, ReasonCode, property_id};
+use dunlin_packet::{PacketId, Publish, QoS, ReasonCode};
 use dunlin_protocol::aliases::AliasError;
 use dunlin_protocol::inbound::Overrun;
 use dunlin_protocol::{AckKind, Timestamp};
@@ -13,6 +13,7 @@ use dunlin_route::{GroupKey, Lookup, Route, SessionKey, Target, TopicShards};
 use crate::commit::{After, Draft};
 use crate::connection::PendingAck;
 use crate::engine::Engine;
+use crate::forwarded::forwarded;
 use crate::io::{Event, Handover, ReplyTo};
 use crate::limits::{PAYLOAD_BY_REFERENCE_MIN, QueueFull};
 use crate::message::{Incoming, Message};
@@ -34,6 +35,9 @@ pub(crate) struct Resolved {
     pub(crate) remote: Vec<(u16, Arc<[Target]>)>,
     pub(crate) groups: Vec<GroupKey>,
 }
+
+/// Targets whose memory is worth keeping from one look-up to the next.
+const RESOLVER_TARGETS_MAX: usize = 4096;
 
 /// The memory in which topics are resolved.
 #[derive(Default)]
@@ -540,13 +544,23 @@ impl Engine {
                 own.topic = topic.into();
             }
             own.fill(route, self.worker, self.workers);
+            if keep {
+                own.local.shrink_to_fit();
+                own.remote.shrink_to_fit();
+            }
         }
+        // What one message to very many needed is not held for the next.
+        let is_large = route.direct.capacity() > RESOLVER_TARGETS_MAX
+            || resolved.local.len() > RESOLVER_TARGETS_MAX;
         if keep {
             let bytes = bytes + topic.len() + size_of::<Resolved>();
             self.cache
                 .insert(Arc::clone(&resolved.topic), Rc::clone(&resolved), bytes);
         } else {
             *passing = Some(Rc::clone(&resolved));
+        }
+        if is_large {
+            self.resolver = Resolver::default();
         }
         Ok(resolved)
     }
@@ -575,7 +589,11 @@ impl Engine {
             return None;
         }
         let session = self.sessions.get(session as usize)?;
-        let allowed = self.may_publish(&session.principal, &session.client_id, topic);
+        let allowed = self.may_publish(
+            &session.publisher.principal,
+            &session.publisher.client_id,
+            topic,
+        );
         (!allowed).then_some((ReasonCode::NotAuthorized, DropReason::NotAuthorized))
     }
 
@@ -641,55 +659,4 @@ fn alias_error(error: AliasError) -> (ReasonCode, &'static str) {
             "a Topic Alias that was never set",
         ),
     }
-}
-
-/// Whether a property of PUBLISH goes on to every receiver as it is
-/// (v5[MQTT-3.3.2-4], v5[MQTT-3.3.2-15], v5[MQTT-3.3.2-16], v5[MQTT-3.3.2-17], v5[MQTT-3.3.2-20]).
-fn is_forwarded(id: u8) -> bool {
-    matches!(
-        id,
-        property_id::PayloadFormatIndicator
-            | property_id::ContentType
-            | property_id::ResponseTopic
-            | property_id::CorrelationData
-            | property_id::UserProperty
-    )
-}
-
-/// The properties to pass on, in their order (v5[MQTT-3.3.2-18]): the packet's own bytes where what is left out
-/// does not stand between them, otherwise a copy in `scratch`.
-fn forwarded<'a>(properties: Properties<'a>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    if mutant::is_active(Mutant::UserPropertiesReordered) {
-        *scratch = forwarded_properties(properties);
-        return scratch;
-    }
-    let (mut start, mut end, mut at) = (0, 0, 0);
-    let mut is_whole = true;
-    for (id, part) in properties.parts() {
-        if is_forwarded(id) {
-            if start == end {
-                start = at;
-            } else if end != at {
-                is_whole = false;
-            }
-            end = at + part.len();
-        }
-        at += part.len();
-    }
-    if is_whole {
-        return properties.as_bytes().get(start..end).unwrap_or_default();
-    }
-    let parts = properties.parts().filter(|(id, _)| is_forwarded(*id));
-    parts.for_each(|(_, part)| scratch.extend_from_slice(part));
-    scratch
-}
-
-/// The properties to pass on, copied.
-pub(crate) fn forwarded_properties(properties: Properties<'_>) -> Vec<u8> {
-    let parts = properties.parts().filter(|(id, _)| is_forwarded(*id));
-    let mut kept: Vec<&[u8]> = parts.map(|(_, part)| part).collect();
-    if mutant::is_active(Mutant::UserPropertiesReordered) {
-        kept.reverse();
-    }
-    kept.concat()
 }

@@ -185,7 +185,7 @@ impl Engine {
         let Some(state) = self.sessions.get_mut(session as usize) else {
             return;
         };
-        let client_id = Arc::clone(&state.client_id);
+        let client_id = Arc::clone(&state.publisher.client_id);
         let key = state.key;
         let stored = self.durable && state.is_durable();
         match state.outbound.pubrec(ack.packet_id, ack.reason.is_error()) {
@@ -259,7 +259,7 @@ impl Engine {
         };
         let key = state.key;
         if self.durable && state.is_durable() {
-            let client_id = Arc::clone(&state.client_id);
+            let client_id = Arc::clone(&state.publisher.client_id);
             let coordinator = match &message {
                 Some(queued) => queued.coordinator,
                 None => self.forget_released(session, sequence),
@@ -303,7 +303,7 @@ impl Engine {
             // Otherwise a crash brings the id back, and the next message with it is swallowed. Unknown it may
             // be because its removal is still on its way to the store.
             let record = Record::HeldEnded {
-                client_id: Arc::clone(&state.client_id),
+                client_id: Arc::clone(&state.publisher.client_id),
                 packet_id: ack.packet_id.get(),
             };
             let Some(ticket) = self.wait(slot, AckKind::Pubcomp) else {

@@ -336,9 +336,9 @@ impl Record {
                 value.extend_from_slice(&message_expiry_s.unwrap_or(0).to_be_bytes());
                 put_text(
                     &mut value,
-                    publisher.user_name.as_deref().unwrap_or_default(),
+                    publisher.principal.user_name.as_deref().unwrap_or_default(),
                 );
-                put_text(&mut value, &publisher.address);
+                put_text(&mut value, &publisher.principal.address);
                 value.extend_from_slice(&properties_len.to_be_bytes());
                 value.extend_from_slice(body);
             }
@@ -376,9 +376,14 @@ fn put_body(out: &mut Vec<u8>, message: &Message, epoch: WallEpoch) {
     put_text(out, &message.publisher.client_id);
     put_text(
         out,
-        message.publisher.user_name.as_deref().unwrap_or_default(),
+        message
+            .publisher
+            .principal
+            .user_name
+            .as_deref()
+            .unwrap_or_default(),
     );
-    put_text(out, &message.publisher.address);
+    put_text(out, &message.publisher.principal.address);
     out.push(message.qos as u8 | u8::from(message.retain) << 2);
     let expires_at = message.expires_at.map_or(0, |at| epoch.wall_ms(at));
     out.extend_from_slice(&epoch.wall_ms(message.received_at).to_be_bytes());

@@ -9,7 +9,7 @@ use dunlin_route::{GroupKey, SessionKey, SubscriptionIds};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::io::{ConnectionKey, Principal, ShareId};
+use crate::io::{ConnectionKey, ShareId};
 use crate::limits::Limits;
 use crate::message::{Message, Publisher};
 use crate::retained::Cursor;
@@ -18,9 +18,8 @@ use crate::retained::Cursor;
 pub(crate) struct Session {
     /// How routes name it.
     pub(crate) key: SessionKey,
-    pub(crate) client_id: Arc<str>,
-    /// Who the last CONNECT spoke for.
-    pub(crate) principal: Principal,
+    /// Its client, as of the last CONNECT.
+    pub(crate) publisher: Arc<Publisher>,
     /// Slot of its Network Connection, while there is one.
     pub(crate) connection: Option<u32>,
     /// Seconds that it outlives its connection.
@@ -186,11 +185,10 @@ impl Queue {
 
 impl Session {
     /// A Session without Subscriptions, messages or connection.
-    pub(crate) fn new(key: SessionKey, client_id: Arc<str>) -> Self {
+    pub(crate) fn new(key: SessionKey, publisher: Arc<Publisher>) -> Self {
         Self {
             key,
-            client_id,
-            principal: Principal::default(),
+            publisher,
             connection: None,
             expiry_interval_s: 0,
             stored: false,

@@ -132,8 +132,8 @@ impl Engine {
         let plain = share.as_ref().map_or(text, |share| &share.filter);
         if let Some(authorizer) = &self.authorizer
             && !authorizer.allows(
-                &session.principal,
-                &session.client_id,
+                &session.publisher.principal,
+                &session.publisher.client_id,
                 Access::Subscribe,
                 plain,
             )
@@ -150,7 +150,7 @@ impl Engine {
             retain_as_published: options.retain_as_published || bridge,
             subscription_id: identifier,
         };
-        let (key, client_id) = (session.key, Arc::clone(&session.client_id));
+        let (key, client_id) = (session.key, Arc::clone(&session.publisher.client_id));
         // v5[MQTT-3.8.4-3]
         let subscriptions = session
             .subscriptions
@@ -291,7 +291,7 @@ impl Engine {
                 ReasonCode::NoSubscriptionExisted
             };
         };
-        let (key, client_id) = (session.key, Arc::clone(&session.client_id));
+        let (key, client_id) = (session.key, Arc::clone(&session.publisher.client_id));
         if durable && session.is_durable() {
             draft.records.push(Record::SubscriptionEnded {
                 client_id: Arc::clone(&client_id),

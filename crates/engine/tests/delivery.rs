@@ -602,6 +602,32 @@ fn a_stuck_reader_costs_its_own_queue_and_nobody_else() {
 }
 
 #[test]
+fn large_payloads_arrive_whole_wherever_they_wait() {
+    for bytes in [4095, 4096, 70_000] {
+        let payload = |n: usize| format!("{n:x}").repeat(bytes);
+        let bounds = |limits: &mut dunlin_engine::Limits| limits.queue_qos0 = true;
+        let mut c = Cluster::new(1).limits(bounds);
+        let (publisher, other) = (c.v5("publisher"), c.v5("other"));
+        c.subscribe(other, "t", 0);
+        // Written at once, then stuck in a full socket, with the publisher gone before it is written.
+        c.publish(publisher, "t", payload(1), 0);
+        assert_eq!(c.payloads(other), [payload(1)]);
+        c.stick(other);
+        c.publish(publisher, "t", payload(2), 0);
+        c.publish(publisher, "t", payload(3), 0);
+        c.retain(publisher, "t", payload(4), 0);
+        c.lose(publisher);
+        c.unstick(other);
+        assert_eq!(c.payloads(other), [payload(2), payload(3), payload(4)]);
+        // Its own message, and the retained one.
+        c.subscribe(other, "t", 0);
+        assert_eq!(c.payloads(other), [payload(4)]);
+        c.publish(other, "t", payload(5), 0);
+        assert_eq!(c.payloads(other), [payload(5)]);
+    }
+}
+
+#[test]
 fn limits_have_their_reason_codes() {
     let bounds = |limits: &mut dunlin_engine::Limits| {
         limits.subscriptions_max = 2;

@@ -347,6 +347,26 @@ mod tests {
     use crate::reason::ReasonCode;
     use crate::testing::hex;
 
+    #[test]
+    fn parts_are_the_properties_one_by_one() {
+        let mut block = PropertiesBuf::new();
+        SAMPLES
+            .iter()
+            .for_each(|(_, property, _)| block.push(*property));
+        let block = block.as_properties();
+        let ids: Vec<u8> = block.iter().map(Property::id).collect();
+        let parts: Vec<(u8, &[u8])> = block.parts().collect();
+        assert_eq!(parts.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
+        let bytes: Vec<&[u8]> = parts.iter().map(|(_, part)| *part).collect();
+        assert_eq!(bytes.concat(), block.as_bytes());
+        // Cut short anywhere, what is whole is still there.
+        for len in 0..block.as_bytes().len() {
+            let cut = Properties::from_checked(&block.as_bytes()[..len]);
+            let whole: usize = cut.parts().map(|(_, part)| part.len()).sum();
+            assert!(whole <= len && cut.parts().count() < ids.len(), "{len}");
+        }
+    }
+
     const PUBLISH: PropertyHost = PropertyHost::Packet(PacketType::Publish);
     const CONNECT: PropertyHost = PropertyHost::Packet(PacketType::Connect);
     const CONNACK: PropertyHost = PropertyHost::Packet(PacketType::Connack);

@@ -25,12 +25,17 @@ use crate::worker::Worker;
 /// How long a connection that is being closed may take to accept its last bytes.
 const LAST_BYTES: Duration = Duration::from_secs(5);
 
+/// Reads, without a pause, of what a peer still sends to a connection that is being closed.
+const SCRAP_READS_MAX: usize = 4;
+
 /// Unfinished packets above this size are read into a buffer of their own.
 const SHARED_UNREAD_MAX: usize = 64 * 1024;
 
 /// What the task and the worker share about one connection. Most connections are idle most of the time, so
 /// what an idle one does not need is on the heap only while it is there.
 pub(crate) struct Io {
+    /// Given back before the socket is closed, so that who sees the end may come again.
+    _permit: Permit,
     pub(crate) stream: RefCell<Stream>,
     worker: Rc<Worker>,
     key: ConnectionKey,
@@ -40,16 +45,17 @@ pub(crate) struct Io {
     /// Until when the last bytes may be written.
     last_bytes: Cell<Option<Pin<Box<Sleep>>>>,
     state: Cell<State>,
+    /// Reading goes on after a pause: what was kept comes first.
+    resumed: Cell<bool>,
     /// The socket was full: the task waits until it is not.
     full: Cell<bool>,
-    _permit: Permit,
 }
 
 struct Unread(Vec<u8>);
 
 /// ```text
-///   Reading ◀──▶ Paused        (the engine says so)
-///      └───────────┴──▶ Closing ──all written, or too late──▶ Done
+///   Reading ◀──▶ Paused                 (the engine says so)
+///      └───────────┴──▶ Closing, Leaving ──all written, or too late──▶ Done
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -81,6 +87,7 @@ impl Io {
     }
 
     pub(crate) fn resume(&self) {
+        self.resumed.set(true);
         if self.state.get() == State::Paused {
             self.state.set(State::Reading);
         }
@@ -139,6 +146,7 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: Stream, admitted: Admission) {
         .borrow_mut()
         .open(std::sync::Arc::clone(&rules.offer));
     let io = Rc::new(Io {
+        _permit: permit,
         stream: RefCell::new(stream),
         worker: Rc::clone(worker),
         key,
@@ -146,8 +154,8 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: Stream, admitted: Admission) {
         unread: Cell::new(None),
         last_bytes: Cell::new(None),
         state: Cell::new(State::Reading),
+        resumed: Cell::new(false),
         full: Cell::new(false),
-        _permit: permit,
     });
     worker.register(key, &io);
     connected(worker, key, &connect, principal);
@@ -225,16 +233,20 @@ impl Io {
     /// Reads what is there, once, and gives it to the engine.
     fn read(&self, cx: &mut Context<'_>) {
         // After a pause the kept bytes may hold whole packets; an unfinished one costs a look and no more.
-        if let Some(unread) = self.unread.take() {
+        if self.resumed.take()
+            && let Some(unread) = self.unread.take()
+        {
+            // Packets that were kept while reading was paused come first.
             let mut bytes = unread.0;
-            if self.worker.take_resumed(self.key) {
-                // Packets that were kept while reading was paused come first.
-                let consumed = self.worker.receive(self.key, &bytes);
-                bytes.drain(..consumed.min(bytes.len()));
-            }
+            let consumed = self.worker.receive(self.key, &bytes);
+            bytes.drain(..consumed.min(bytes.len()));
             self.keep_unread(bytes);
         }
         while self.state.get() == State::Reading {
+            if !self.worker.engine.borrow().is_open(self.key) {
+                // The end is decided, and told at the end of the turn; there is nothing more to read.
+                return;
+            }
             match self.read_once(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return self.state.set(State::Done),
@@ -244,10 +256,6 @@ impl Io {
                     return;
                 }
                 Poll::Ready(Ok(_)) => {}
-            }
-            if !self.worker.engine.borrow().is_open(self.key) {
-                // The end is decided, and told at the end of the turn; there is nothing more to read.
-                return;
             }
         }
         if matches!(self.state.get(), State::Leaving | State::Closing) {
@@ -329,15 +337,17 @@ impl Io {
                 // FIN before close, and the peer's last bytes read, so that a reset does not overtake what we said.
                 let mut stream = self.stream.borrow_mut();
                 let _ = Pin::new(&mut *stream).poll_shutdown(cx);
-                let mut scrap = [0u8; 512];
-                loop {
-                    let mut buffer = ReadBuf::new(&mut scrap);
+                let mut buffers = self.worker.read_buffers.borrow_mut();
+                for _ in 0..SCRAP_READS_MAX {
+                    let mut buffer = ReadBuf::new(buffers.free_bytes());
                     match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
                         Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                        Poll::Ready(_) => break self.state.set(State::Done),
-                        Poll::Pending => break,
+                        Poll::Ready(_) => return self.state.set(State::Done),
+                        Poll::Pending => return,
                     }
                 }
+                // It goes on sending: others first, and the deadline is asked again.
+                cx.waker().wake_by_ref();
             }
             _ => self.state.set(State::Done),
         }

@@ -31,6 +31,9 @@ use crate::{admission, listen};
 /// memory of a turn.
 const READS_PER_TURN: u32 = 16;
 
+/// Writes to one connection before others have their turn.
+const WRITES_MAX: usize = 32;
+
 /// A worker that has been quiet for this long lets spare memory go.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -61,7 +64,6 @@ pub(crate) struct Worker {
     settings: RefCell<Arc<Settings>>,
     /// By the connection's slot.
     connections: RefCell<Vec<Option<Rc<Io>>>>,
-    resumed: RefCell<Vec<ConnectionKey>>,
     flusher: Cell<Option<Waker>>,
     reads: Cell<u32>,
     timer: Notify,
@@ -98,7 +100,6 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         read_buffers: RefCell::new(ReadBuffers::default()),
         settings: RefCell::new(parts.settings),
         connections: RefCell::new(Vec::new()),
-        resumed: RefCell::new(Vec::new()),
         flusher: Cell::new(None),
         reads: Cell::new(0),
         timer: Notify::new(),
@@ -223,18 +224,6 @@ impl Worker {
         }
     }
 
-    /// Whether reading from a connection was resumed since it was last asked.
-    pub(crate) fn take_resumed(&self, key: ConnectionKey) -> bool {
-        let mut resumed = self.resumed.borrow_mut();
-        match resumed.iter().position(|known| *known == key) {
-            Some(at) => {
-                resumed.swap_remove(at);
-                true
-            }
-            None => false,
-        }
-    }
-
     fn connection(&self, key: ConnectionKey) -> Option<Rc<Io>> {
         // What the engine said of an earlier user of the slot is not for this one.
         self.connections
@@ -332,7 +321,6 @@ impl Worker {
             }
             Output::Resume(key) => {
                 if let Some(io) = self.connection(key) {
-                    self.resumed.borrow_mut().push(key);
                     io.resume();
                 }
             }
@@ -357,14 +345,14 @@ impl Worker {
         }
     }
 
-    /// Writes what is outgoing on a connection. Pending when its socket is full.
+    /// Writes what is outgoing on a connection. Pending when its socket is full, or has taken much.
     pub(crate) fn write(
         &self,
         key: ConnectionKey,
         io: &Io,
         cx: &mut Context<'_>,
     ) -> io::Result<Poll<()>> {
-        loop {
+        for _ in 0..WRITES_MAX {
             let engine = self.engine.borrow();
             let Some(outgoing) = engine.outgoing(key).filter(|outgoing| !outgoing.is_empty())
             else {
@@ -400,6 +388,9 @@ impl Worker {
                 return Ok(Poll::Ready(()));
             }
         }
+        // It takes all that there is, and there is much: others first.
+        cx.waker().wake_by_ref();
+        Ok(Poll::Pending)
     }
 
     fn stop(&self) {
@@ -468,7 +459,10 @@ async fn read_mail(worker: Rc<Worker>, mut mailbox: Mailbox) {
             Mail::Handover { from, batch } => worker.handle(Input::Handover { from, batch }),
             Mail::Credit { from, count } => worker.handle(Input::Credit { from, count }),
             Mail::Connection(moved) => admission::resume(&worker, *moved),
-            Mail::Listen(share) => worker.spawn(listen::accept(Rc::clone(&worker), share)),
+            Mail::Listen(share) => {
+                // The runtime lets it accept so many at a time, then serves the others.
+                tokio::task::spawn_local(listen::accept(Rc::clone(&worker), share));
+            }
             Mail::Reload(settings) => {
                 worker.handle(Input::Reload(Arc::clone(&settings.limits)));
                 worker.settings.replace(settings);

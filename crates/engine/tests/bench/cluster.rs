@@ -266,9 +266,10 @@ impl Cluster {
 
     /// One turn of a worker. False if it had nothing to do.
     fn turn(&mut self, worker: usize) -> bool {
-        let mut moved = self.give_bytes(worker);
+        let (mut moved, read) = self.give_bytes(worker);
         moved |= self.obey(worker);
         moved |= self.write_all(worker);
+        self.take_back(worker, read);
         while let Some((batch, result)) = self.stores[worker].poll() {
             self.engines[worker].handle(Input::Committed { batch, result }, self.now);
             moved = true;
@@ -277,18 +278,32 @@ impl Cluster {
     }
 
     /// Gives the engine what clients have sent, where it reads.
-    fn give_bytes(&mut self, worker: usize) -> bool {
-        let mut moved = false;
+    fn give_bytes(&mut self, worker: usize) -> (bool, Vec<Arc<[u8]>>) {
+        let (mut moved, mut read) = (false, Vec::new());
         for client in self.clients.iter_mut().filter(|c| c.worker == worker) {
             let reading = client.transport == Transport::Open && !client.paused;
             if !reading || !mem::take(&mut client.offered) || client.unread.is_empty() {
                 continue;
             }
-            let used = self.engines[worker].receive(client.key, &client.unread, self.now);
+            let buffer: Arc<[u8]> = client.unread.as_slice().into();
+            let engine = &mut self.engines[worker];
+            let used = engine.receive_read(client.key, &buffer, buffer.len(), self.now);
             client.unread.drain(..used);
+            read.push(buffer);
             moved = true;
         }
-        moved
+        (moved, read)
+    }
+
+    /// At the end of a turn the buffers that were read into are free, and something else is read into them.
+    fn take_back(&mut self, worker: usize, read: Vec<Arc<[u8]>>) {
+        for client in self.clients.iter().filter(|c| c.worker == worker) {
+            self.engines[worker].release_read_buffers(client.key);
+        }
+        for mut buffer in read {
+            let bytes = Arc::get_mut(&mut buffer).expect("a read buffer is still referenced");
+            bytes.fill(0xEE);
+        }
     }
 
     fn obey(&mut self, worker: usize) -> bool {
