@@ -172,6 +172,25 @@ fn a_will_is_published_unless_the_client_took_leave() {
 }
 
 #[test]
+fn a_will_finds_its_own_way_while_another_message_is_on_its_way() {
+    let strict = |limits: &mut dunlin_engine::Limits| limits.receive_maximum_strict = true;
+    let mut c = Cluster::new(1).limits(strict);
+    let watcher = c.v5("watcher");
+    c.subscribe(watcher, "will", 0);
+    let other = c.v5("other");
+    c.subscribe(other, "t/#", 0);
+    let will = Message::new("will", "gone", 0);
+    let dying = c.connect(&Hello::v5("dying").will(will));
+    c.silence(dying);
+    // Topics that were never used before; one packet too many ends the connection, and the Will is published.
+    for n in 0..21 {
+        c.publish(dying, &format!("t/{n}"), "live", 2);
+    }
+    assert_eq!(c.payloads(watcher), ["gone"]);
+    assert_eq!(c.payloads(other), vec!["live"; 20]);
+}
+
+#[test]
 fn a_will_keeps_its_properties_and_counts_its_expiry_from_its_publication() {
     let mut c = Cluster::new(1);
     let watcher = c.v5("watcher");
