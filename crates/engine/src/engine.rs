@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::outgoing::{BufferPool, Outgoing};
 use crate::publish::{Elsewhere, Resolved, Resolver};
 use crate::retained::RetainedStore;
+use crate::run::Runs;
 use crate::session::Session;
 use crate::shared::{Groups, Returned};
 use crate::table::Table;
@@ -83,6 +84,7 @@ pub struct Engine {
     pub(crate) forwarded_scratch: Vec<u8>,
     pub(crate) writable: Vec<ConnectionKey>,
     pub(crate) outputs: VecDeque<Output>,
+    pub(crate) runs: Runs,
     pub(crate) metrics: Metrics,
     pub(crate) stopping: bool,
     /// The instant of the call that is being handled.
@@ -126,6 +128,7 @@ impl Engine {
             forwarded_scratch: Vec::new(),
             writable: Vec::new(),
             outputs: VecDeque::new(),
+            runs: Runs::default(),
             metrics: Metrics::default(),
             stopping: false,
             now: Timestamp::default(),
@@ -173,6 +176,9 @@ impl Engine {
 
     /// The next thing to do, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() && !self.runs.is_empty() {
+            self.close_runs();
+        }
         self.outputs.pop_front()
     }
 
@@ -192,7 +198,7 @@ impl Engine {
     #[must_use]
     #[inline]
     pub fn has_work(&self) -> bool {
-        !self.writable.is_empty() || !self.outputs.is_empty()
+        !self.writable.is_empty() || !self.outputs.is_empty() || !self.runs.is_empty()
     }
 
     /// The unwritten bytes of a connection, for [`Outgoing::slices`].
@@ -264,10 +270,9 @@ impl Engine {
             self.handover(to, item, now);
             return;
         }
-        if item.is_publication()
-            && let Some(count) = self.outstanding.get_mut(usize::from(to))
-        {
-            *count += 1;
+        self.close_run(to);
+        if let Some(count) = self.outstanding.get_mut(usize::from(to)) {
+            *count += item.publications();
         }
         self.outputs.push_back(Output::Handover { to, item });
     }
@@ -275,7 +280,7 @@ impl Engine {
     fn handovers(&mut self, from: u16, batch: Vec<Handover>, now: Timestamp) {
         let mut publications = 0;
         for item in batch {
-            publications += u32::from(item.is_publication());
+            publications += item.publications();
             self.handover(from, item, now);
         }
         if publications > 0 {
@@ -304,6 +309,7 @@ impl Engine {
                 };
                 self.published_elsewhere(elsewhere, now);
             }
+            Handover::Run(run) => self.run_arrived(&run, now),
             Handover::Dispatch {
                 message,
                 group,

@@ -9,6 +9,7 @@ use dunlin_route::{GroupKey, Merged, SessionKey, Target};
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::record::{Batch, Record, StoreError};
+use crate::run::Run;
 
 /// One Network Connection of one worker. Never reused: `serial` tells the generations of a slot apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -260,6 +261,8 @@ pub enum Handover {
         /// Wants a fragment.
         reply: Option<ReplyTo>,
     },
+    /// Deliver messages at QoS 0, of which nobody wants anything back, to Sessions of yours.
+    Run(Box<Run>),
     /// The choice was made: deliver to this member.
     Shared {
         /// What, and to whom.
@@ -386,14 +389,15 @@ pub enum Handover {
 }
 
 impl Handover {
-    /// Whether it counts against `worker_queue_max`: publications do, everything that other work waits for
+    /// What it counts against `worker_queue_max`: publications do, everything that other work waits for
     /// does not.
     #[must_use]
-    pub fn is_publication(&self) -> bool {
-        matches!(
-            self,
-            Self::Publish { .. } | Self::Dispatch { .. } | Self::Retain { .. }
-        )
+    pub fn publications(&self) -> u32 {
+        match self {
+            Self::Publish { .. } | Self::Dispatch { .. } | Self::Retain { .. } => 1,
+            Self::Run(run) => run.messages(),
+            _ => 0,
+        }
     }
 }
 

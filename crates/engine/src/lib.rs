@@ -31,6 +31,7 @@ mod io;
 mod publish;
 mod receive;
 mod retained;
+mod run;
 mod session;
 mod shared;
 mod subscribe;
@@ -46,3 +47,4 @@ pub use io::{
 pub use limits::Limits;
 pub use metrics::{DropReason, Metrics};
 pub use partition::{PARTITIONS, partition_of, worker_of};
+pub use run::Run;

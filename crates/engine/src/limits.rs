@@ -98,6 +98,9 @@ impl Default for Limits {
     }
 }
 
+/// Bytes after which a run of messages to another worker is sent off and another begun.
+pub const RUN_BYTES_MAX: usize = 64 * 1024;
+
 /// Payloads of at least this many bytes are referenced by the outgoing buffers, not copied into them.
 pub const PAYLOAD_BY_REFERENCE_MIN: usize = 4096;
 

@@ -187,6 +187,12 @@ impl<'a> Incoming<'a> {
         }
     }
 
+    /// The message on the heap, if somebody has asked for it.
+    #[must_use]
+    pub fn shared(&self) -> Option<&Arc<Message>> {
+        self.shared.as_ref()
+    }
+
     /// Where in its read buffer the payload stands, if nobody has asked for a copy yet.
     #[must_use]
     pub fn in_read_buffer(&self) -> Option<(&Arc<[u8]>, Range<usize>)> {

@@ -352,6 +352,13 @@ impl Engine {
             taken |= self.deliver(target, incoming, from, draft.as_deref_mut(), now);
         }
         for (worker, targets) in &*resolved.remote {
+            if draft.is_none()
+                && incoming.shared().is_none()
+                && self.extend_run(*worker, incoming, targets, from)
+            {
+                self.pause_if_behind(feeder, *worker);
+                continue;
+            }
             let reply = self.expect_fragment(*worker, draft.as_deref_mut());
             let message = Arc::clone(incoming.share());
             let (targets, generation) = (Arc::clone(targets), self.route_version);
@@ -406,6 +413,10 @@ impl Engine {
     /// Hands a publication over; the connection that brought it pauses if `to` is over its mark.
     fn hand_over_from(&mut self, feeder: Option<u32>, to: u16, item: Handover, now: Timestamp) {
         self.hand_over(to, item, now);
+        self.pause_if_behind(feeder, to);
+    }
+
+    fn pause_if_behind(&mut self, feeder: Option<u32>, to: u16) {
         let over = self
             .outstanding
             .get(usize::from(to))
@@ -429,13 +440,7 @@ impl Engine {
         self.shapes.begin(targets.len() > 1);
         for target in &*targets {
             // A route may be older than an UNSUBSCRIBE that was answered meanwhile.
-            let session = self
-                .sessions
-                .get(target.session.slot as usize)
-                .filter(|s| s.key == target.session);
-            let Some(session) = session else { continue };
-            let current = generation >= session.unsubscribed_at;
-            if current || self.still_subscribed(target.session.slot, &message.topic) {
+            if self.is_wanted(target, generation, &message.topic) {
                 let taken = self.deliver(target, &mut incoming, from, draft.as_mut(), now);
                 if let Some(draft) = &mut draft {
                     draft.taken |= taken;
@@ -445,6 +450,16 @@ impl Engine {
         if let Some(draft) = draft {
             self.reply(reply, draft.records, draft.taken, now);
         }
+    }
+
+    /// Whether a target of another worker's route, as of `generation`, still has its Subscription.
+    pub(crate) fn is_wanted(&self, target: &Target, generation: u64, topic: &str) -> bool {
+        let slot = target.session.slot;
+        let session = self.sessions.get(slot as usize);
+        let session = session.filter(|session| session.key == target.session);
+        session.is_some_and(|session| {
+            generation >= session.unsubscribed_at || self.still_subscribed(slot, topic)
+        })
     }
 
     fn still_subscribed(&self, slot: u32, topic: &str) -> bool {

@@ -328,8 +328,8 @@ fn a_paused_publisher_leaves_its_bytes_where_they_are() {
     c.subscribe(subscriber, "t", 0);
     c.hold_mail();
     for n in 0..1000 {
-        c.push_message(publisher, &Message::new("t", n.to_string(), 0));
-        c.push_message(second, &Message::new("t", n.to_string(), 0));
+        c.push_message(publisher, &Message::new("t", n.to_string(), 1));
+        c.push_message(second, &Message::new("t", n.to_string(), 1));
     }
     c.run();
     assert!(c.is_paused(publisher) && c.is_paused(second));
@@ -364,7 +364,7 @@ fn a_publisher_that_feeds_two_workers_waits_for_the_slower() {
     }
     c.hold_mail();
     for n in 0..200 {
-        c.push_message(publisher, &Message::new("t", n.to_string(), 0));
+        c.push_message(publisher, &Message::new("t", n.to_string(), 1));
     }
     c.run();
     for _ in 0..100 {
@@ -374,6 +374,65 @@ fn a_publisher_that_feeds_two_workers_waits_for_the_slower() {
     }
     c.settle();
     assert_eq!(c.unread(publisher), 0);
+}
+
+#[test]
+fn messages_of_one_publisher_to_one_topic_travel_together_within_the_mark() {
+    let mut c = Cluster::new(2).limits(|limits| limits.worker_queue_max = 16);
+    let publisher = one_per_worker(&mut c, 2, "publisher")[0];
+    let subscriber = one_per_worker(&mut c, 2, "subscriber")[1];
+    c.subscribe(subscriber, "t/#", 1);
+    c.forget();
+    c.hold_mail();
+    let message = |topic: &str, n: u32, qos| Message::new(topic, n.to_string(), qos);
+    for n in 0..5 {
+        c.push_message(publisher, &message("t/1", n, 0));
+    }
+    c.push_message(publisher, &message("t/1", 5, 1));
+    for n in 6..9 {
+        c.push_message(publisher, &message("t/1", n, 0));
+    }
+    c.push_message(publisher, &message("t/2", 9, 0));
+    c.push_message(publisher, &message("t/1", 10, 0).retain());
+    for n in 11..100 {
+        c.push_message(publisher, &message("t/1", n, 0));
+    }
+    c.run();
+    assert!(c.is_paused(publisher));
+    assert_eq!(c.publications_waiting(0, 1), 16 + 1);
+    assert!(
+        c.mail_waiting(0, 1) < 10,
+        "{} letters",
+        c.mail_waiting(0, 1)
+    );
+    c.settle();
+    let all: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    assert_eq!(c.payloads(subscriber), all);
+}
+
+#[test]
+fn a_run_keeps_properties_expiry_and_no_local_of_each_message() {
+    let mut c = Cluster::new(2);
+    let publisher = one_per_worker(&mut c, 2, "publisher")[0];
+    let subscriber = one_per_worker(&mut c, 2, "subscriber")[1];
+    c.subscribe(subscriber, "t", 0);
+    let alone = one_per_worker(&mut c, 2, "alone")[0];
+    c.subscribe(alone, "t", 0);
+    c.forget();
+    c.hold_mail();
+    for n in 0..3u32 {
+        let name = format!("n{n}");
+        let message = Message::new("t", name.clone(), 0)
+            .expiry(60 + n)
+            .user("name", &name);
+        c.push_message(publisher, &message);
+    }
+    c.run();
+    c.settle();
+    // What came by mail is what came without.
+    let by_mail = c.received(subscriber);
+    assert_eq!(by_mail.len(), 3);
+    assert_eq!(by_mail, c.received(alone));
 }
 
 /// The owner of the group, the publisher and the member are on three workers, and the member leaves

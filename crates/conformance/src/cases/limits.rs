@@ -580,7 +580,7 @@ fn expect_refusal(raw: &mut Raw, reasons: &[u8]) {
 /// Connected by this CONNECT as soon as there is a place for it. Until then, and that may be a moment after somebody
 /// has left, the broker closes.
 #[track_caller]
-fn connect_in_time(broker: &Broker, connect: &ConnectSpec<'_>) -> Raw {
+pub(super) fn connect_in_time(broker: &Broker, connect: &ConnectSpec<'_>) -> Raw {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut raw = broker.raw().speaking(connect.level);

@@ -11,6 +11,7 @@ pub mod flow_auth_errors;
 pub mod hardening;
 pub mod hardening_load;
 pub mod hardening_names;
+pub mod leaving;
 pub mod limits;
 pub mod limits_queue;
 pub mod ordering;
@@ -75,4 +76,5 @@ pub const MODULES: &[&[Case]] = &[
     hardening_load::CASES,
     limits::CASES,
     limits_queue::CASES,
+    leaving::CASES,
 ];

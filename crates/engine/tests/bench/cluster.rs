@@ -31,6 +31,15 @@ pub(super) enum Letter {
     Credit(u32),
 }
 
+impl Letter {
+    pub(super) fn publications(&self) -> u32 {
+        match self {
+            Self::Handover(item) => item.publications(),
+            Self::Credit(_) => 0,
+        }
+    }
+}
+
 /// Workers that share one route index, with everything around them.
 pub(crate) struct Cluster {
     pub(super) workers: u16,

@@ -8,7 +8,7 @@ use dunlin_packet::PacketType;
 use dunlin_protocol::Timestamp;
 
 use super::client::{At, Transport};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Letter};
 use super::packets::{Delivered, Seen};
 use super::records::{Disk, line};
 
@@ -118,6 +118,12 @@ impl Cluster {
     /// Letters between two workers.
     pub(crate) fn mail_waiting(&self, from: u16, to: u16) -> usize {
         self.mail[usize::from(from)][usize::from(to)].len()
+    }
+
+    /// Publications that are on their way from one worker to another.
+    pub(crate) fn publications_waiting(&self, from: u16, to: u16) -> u32 {
+        let letters = &self.mail[usize::from(from)][usize::from(to)];
+        letters.iter().map(Letter::publications).sum()
     }
 
     /// Batches of a worker that its store has not answered.
