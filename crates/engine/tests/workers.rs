@@ -399,7 +399,7 @@ fn messages_of_one_publisher_to_one_topic_travel_together_within_the_mark() {
     }
     c.run();
     assert!(c.is_paused(publisher));
-    assert_eq!(c.publications_waiting(0, 1), 16 + 1);
+    assert_eq!(c.publications_waiting(0, 1), 16);
     assert!(
         c.mail_waiting(0, 1) < 10,
         "{} letters",
