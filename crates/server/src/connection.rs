@@ -25,8 +25,11 @@ use crate::worker::Worker;
 /// How long a connection that is being closed may take to accept its last bytes.
 const LAST_BYTES: Duration = Duration::from_secs(5);
 
-/// Reads, without a pause, of what a peer still sends to a connection that is being closed.
-const SCRAP_READS_MAX: usize = 4;
+/// Reads of what a peer still sends to a connection that is being closed: beyond that it is told nothing more.
+const SCRAP_READS_MAX: u32 = 16;
+
+/// So many of them without a pause.
+const SCRAP_READS_AT_ONCE: u32 = 4;
 
 /// Unfinished packets above this size are read into a buffer of their own.
 const SHARED_UNREAD_MAX: usize = 64 * 1024;
@@ -42,8 +45,7 @@ pub(crate) struct Io {
     waker: RefCell<Option<Waker>>,
     /// Bytes of an unfinished packet, or packets kept while reading is paused.
     unread: Cell<Option<Box<Unread>>>,
-    /// Until when the last bytes may be written.
-    last_bytes: Cell<Option<Pin<Box<Sleep>>>>,
+    farewell: Cell<Option<Box<Farewell>>>,
     state: Cell<State>,
     /// Reading goes on after a pause: what was kept comes first.
     resumed: Cell<bool>,
@@ -52,6 +54,13 @@ pub(crate) struct Io {
 }
 
 struct Unread(Vec<u8>);
+
+/// What the end of a connection may still cost.
+struct Farewell {
+    /// Until when the last bytes may be written.
+    late: Pin<Box<Sleep>>,
+    scrap_reads: u32,
+}
 
 /// ```text
 ///   Reading ◀──▶ Paused                 (the engine says so)
@@ -152,7 +161,7 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: Stream, admitted: Admission) {
         key,
         waker: RefCell::new(None),
         unread: Cell::new(None),
-        last_bytes: Cell::new(None),
+        farewell: Cell::new(None),
         state: Cell::new(State::Reading),
         resumed: Cell::new(false),
         full: Cell::new(false),
@@ -325,32 +334,44 @@ impl Io {
         if matches!(written, Ok(Poll::Ready(()))) && self.state.get() == State::Leaving {
             return self.state.set(State::Done);
         }
-        let mut deadline = self
-            .last_bytes
-            .take()
-            .unwrap_or_else(|| Box::pin(tokio::time::sleep(LAST_BYTES)));
-        let late = deadline.as_mut().poll(cx).is_ready();
-        self.last_bytes.set(Some(deadline));
-        match written {
-            Ok(Poll::Pending) if !late => {}
-            Ok(Poll::Ready(())) if !late => {
+        let mut farewell = self.farewell.take().unwrap_or_else(|| {
+            Box::new(Farewell {
+                late: Box::pin(tokio::time::sleep(LAST_BYTES)),
+                scrap_reads: 0,
+            })
+        });
+        let late = farewell.late.as_mut().poll(cx).is_ready();
+        let done = match written {
+            _ if late => true,
+            Ok(Poll::Pending) => false,
+            Ok(Poll::Ready(())) => {
                 // FIN before close, and the peer's last bytes read, so that a reset does not overtake what we said.
-                let mut stream = self.stream.borrow_mut();
-                let _ = Pin::new(&mut *stream).poll_shutdown(cx);
-                let mut buffers = self.worker.read_buffers.borrow_mut();
-                for _ in 0..SCRAP_READS_MAX {
-                    let mut buffer = ReadBuf::new(buffers.free_bytes());
-                    match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-                        Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                        Poll::Ready(_) => return self.state.set(State::Done),
-                        Poll::Pending => return,
-                    }
-                }
-                // It goes on sending: others first, and the deadline is asked again.
-                cx.waker().wake_by_ref();
+                let _ = Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx);
+                self.read_scrap(cx, &mut farewell.scrap_reads)
             }
-            _ => self.state.set(State::Done),
+            Err(_) => true,
+        };
+        if done {
+            self.state.set(State::Done);
+        } else {
+            self.farewell.set(Some(farewell));
         }
+    }
+
+    /// Reads what the peer still sends, a little at a time. True once it has ended, or goes on and on.
+    fn read_scrap(&self, cx: &mut Context<'_>, reads: &mut u32) -> bool {
+        let mut buffers = self.worker.read_buffers.borrow_mut();
+        for _ in 0..SCRAP_READS_AT_ONCE {
+            let mut buffer = ReadBuf::new(buffers.free_bytes());
+            match Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => *reads += 1,
+                Poll::Ready(_) => return true,
+                Poll::Pending => return false,
+            }
+        }
+        // Others first.
+        cx.waker().wake_by_ref();
+        *reads >= SCRAP_READS_MAX
     }
 }
 
