@@ -610,7 +610,7 @@ pub(super) fn expect_ack(client: &mut Raw, kind: u8, packet_id: u16, reason: u8)
 const PACKET_SIZES: [u32; 5] = [5, 8, 12, 20, 48];
 
 #[track_caller]
-fn limited(broker: &Broker, lab: &Lab, maximum: u32) -> Raw {
+pub(super) fn limited(broker: &Broker, lab: &Lab, maximum: u32) -> Raw {
     let id = lab.unique("limited");
     let props = vec![Prop::U32(MAXIMUM_PACKET_SIZE, maximum)];
     broker.connect(&ConnectSpec {

@@ -3,14 +3,13 @@
 //! Retain Handling and Retain As Published are proved with PUBLISH (3.3), matching in `topics`, Shared Subscriptions in
 //! `shared`. A case that must see that nothing is delivered publishes a marker behind it and awaits that.
 
-use super::acks::assert_fits;
+use super::acks::{assert_fits, limited};
 use crate::case::{Case, case};
 use crate::{ConnectSpec, Lab, Prop, PublishSpec, wire};
 
 const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
 const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
 const USER_PROPERTY: u8 = 0x26;
-const MAXIMUM_PACKET_SIZE: u8 = 0x27;
 const NO_LOCAL: u8 = 0x04;
 
 /// The cases of this module.
@@ -580,11 +579,7 @@ fn suback_keeps_to_maximum_packet_size(lab: &Lab) {
     for (filter, code) in [("a#", 0x8F_u8), (good.as_str(), 0x00)] {
         for count in [1_u8, 5, 15] {
             for maximum in [5 + u32::from(count), 24] {
-                let id = lab.unique("small");
-                let mut client = lab.broker().connect(&ConnectSpec {
-                    props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, maximum)],
-                    ..ConnectSpec::v5(&id)
-                });
+                let mut client = limited(lab.broker(), lab, maximum);
                 let filters = vec![(filter, 0_u8); usize::from(count)];
                 let property = Prop::Pair(USER_PROPERTY, "k", "v");
                 client.send(&wire::subscribe(5, 1, &[property], &filters));

@@ -2,14 +2,13 @@
 //!
 //! That nothing is delivered any more is seen by a marker which the same publisher sends behind it.
 
-use super::acks::assert_fits;
+use super::acks::{assert_fits, limited};
 use crate::case::{Case, case};
 use crate::{ConnectSpec, Lab, Prop, PublishSpec, Raw, wire};
 
 const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
 const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
 const USER_PROPERTY: u8 = 0x26;
-const MAXIMUM_PACKET_SIZE: u8 = 0x27;
 
 /// The cases of this module.
 pub const CASES: &[Case] = &[
@@ -443,11 +442,7 @@ fn unsuback_code_for_an_invalid_filter_is_a_listed_one(lab: &Lab) {
 fn unsuback_keeps_to_maximum_packet_size(lab: &Lab) {
     for count in [1_u8, 5, 15] {
         for maximum in [5 + u32::from(count), 24] {
-            let id = lab.unique("small");
-            let mut client = lab.broker().connect(&ConnectSpec {
-                props: vec![Prop::U32(MAXIMUM_PACKET_SIZE, maximum)],
-                ..ConnectSpec::v5(&id)
-            });
+            let mut client = limited(lab.broker(), lab, maximum);
             let filters = vec!["never"; usize::from(count)];
             let property = Prop::Pair(USER_PROPERTY, "k", "v");
             client.send(&wire::unsubscribe(5, 1, &[property], &filters));
@@ -455,8 +450,9 @@ fn unsuback_keeps_to_maximum_packet_size(lab: &Lab) {
             assert_eq!(unsuback.codes(5), vec![0x11; usize::from(count)]);
             assert_fits(&unsuback, maximum);
             // And one that deletes something.
-            assert_eq!(client.subscribe(&[(id.as_str(), 0)]), [0]);
-            client.send(&wire::unsubscribe(5, 2, &[property], &[id.as_str()]));
+            let topic = lab.unique("small");
+            assert_eq!(client.subscribe(&[(topic.as_str(), 0)]), [0]);
+            client.send(&wire::unsubscribe(5, 2, &[property], &[topic.as_str()]));
             let unsuback = client.recv();
             assert_eq!(unsuback.codes(5), [0x00]);
             assert_fits(&unsuback, maximum);
